@@ -1,0 +1,97 @@
+//! The canonical form: the one sequence of bytes that a JSON value is hashed as (RFC 8785).
+
+use serde_json::Value;
+
+use crate::hash::Hash;
+
+/// The largest integer that every JSON reader keeps exactly: 2^53.
+pub const MAX_EXACT_INTEGER: u64 = 1 << 53;
+
+/// A value that has no canonical form here, with the place where it stands.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{path}: {value} is not a whole number of at most 2^53; keep other numbers as text")]
+pub struct NotCanonical {
+    /// Where, as a JSON Pointer (RFC 6901).
+    pub path: String,
+    /// The offending number.
+    pub value: String,
+}
+
+/// The canonical bytes of a value of our own fields: text, booleans, whole numbers up to 2^53, lists, maps, null.
+///
+/// # Errors
+/// [`NotCanonical`] for fractions and for numbers beyond 2^53: they would not survive every store and reader.
+pub fn canonical_bytes(value: &Value) -> Result<Vec<u8>, NotCanonical> {
+    check(value, &mut String::new())?;
+    serde_json_canonicalizer::to_vec(value)
+        .map_err(|error| NotCanonical { path: String::new(), value: error.to_string() })
+}
+
+/// SHA-256 over the canonical bytes.
+///
+/// # Errors
+/// As [`canonical_bytes`].
+pub fn canonical_hash(value: &Value) -> Result<Hash, NotCanonical> {
+    canonical_bytes(value).map(|bytes| Hash::of(&bytes))
+}
+
+fn check(value: &Value, path: &mut String) -> Result<(), NotCanonical> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+        Value::Number(number) => {
+            let exact = number.as_u64().is_some_and(|n| n <= MAX_EXACT_INTEGER)
+                || number.as_i64().is_some_and(|n| n.unsigned_abs() <= MAX_EXACT_INTEGER);
+            if exact { Ok(()) } else { Err(NotCanonical { path: path.clone(), value: number.to_string() }) }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| check_below(item, path, &index.to_string()))
+        }
+        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| check_below(field, path, key)),
+    }
+}
+
+fn check_below(value: &Value, path: &mut String, key: &str) -> Result<(), NotCanonical> {
+    let length = path.len();
+    path.push('/');
+    path.push_str(key);
+    check(value, path)?;
+    path.truncate(length);
+    Ok(())
+}
+
+/// Takes out every field that is null: absent and null are one and the same in what we store.
+pub fn strip_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(strip_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_are_sorted_by_utf_16_code_units() {
+        // RFC 8785, section 3.2.3.
+        let value = json!({ "\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7 });
+        let text = String::from_utf8(canonical_bytes(&value).unwrap()).unwrap();
+        let order: Vec<char> = text.chars().filter(char::is_ascii_digit).collect();
+        assert_eq!(order, ['2', '1', '4', '6', '7', '1', '5', '3'], "{text}");
+    }
+
+    #[test]
+    fn numbers_that_would_change_on_the_way_are_refused_with_their_place() {
+        assert!(canonical_bytes(&json!({ "n": MAX_EXACT_INTEGER })).is_ok());
+        assert!(canonical_bytes(&json!({ "n": -(MAX_EXACT_INTEGER as i64) })).is_ok());
+        for bad in [json!(0.5), json!(MAX_EXACT_INTEGER + 1), json!(i64::MIN), json!(1e300)] {
+            let error = canonical_bytes(&json!({ "a": [1, { "b": bad }] })).unwrap_err();
+            assert_eq!(error.path, "/a/1/b");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The decider: three pure functions, `initial`, `evolve`, `decide`.

@@ -1,0 +1,1 @@
+//! The room where a plan is read: text in, validated plan out. Pure.

@@ -1,0 +1,1 @@
+//! What people and CI systems read: terminal progress, JUnit XML; and the reports that tools write.

@@ -1,0 +1,1 @@
+//! What was expected and does not hold.

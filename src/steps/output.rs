@@ -1,0 +1,1 @@
+//! What a step prints: read, redacted, counted, hashed, kept up to a cap.
