@@ -154,15 +154,7 @@ fn open_step<'a>(state: &'a State, run: &testledger_schemas::event::StepRun) -> 
 
 fn decide_finish_step(state: &State, mut step: StepFinished) -> Decision {
     let open = open_step(state, &step.run)?;
-    let may_be_tried_again = match step.outcome {
-        StepOutcome::Failed | StepOutcome::Error | StepOutcome::Timeout => true,
-        StepOutcome::Passed
-        | StepOutcome::Cancelled
-        | StepOutcome::Skipped
-        | StepOutcome::Interrupted
-        | StepOutcome::Blocked => false,
-    };
-    step.will_retry = may_be_tried_again && state.cancellation.is_none() && state.step_attempts + 1 < open.max_attempts;
+    step.will_retry = step.will_retry && state.may_try_step_again(open, step.outcome);
     Ok(vec![step.into()])
 }
 

@@ -101,7 +101,7 @@ impl Given {
         Command::FinishStep(Box::new(StepFinished {
             run,
             outcome,
-            will_retry: false,
+            will_retry: true,
             duration_ms: 1,
             exit_code: None,
             signal: None,

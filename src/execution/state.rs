@@ -89,6 +89,21 @@ impl State {
         self.request.as_ref().is_some_and(|request| request.kind == ExecutionKind::Suite)
     }
 
+    /// Whether another attempt of this step may follow such an outcome: only failures are tried again, while attempts are
+    /// left and nobody wants the execution to stop. Interruptions do not count as attempts.
+    #[must_use]
+    pub fn may_try_step_again(&self, open: &OpenStep, outcome: StepOutcome) -> bool {
+        let is_failure = match outcome {
+            StepOutcome::Failed | StepOutcome::Error | StepOutcome::Timeout => true,
+            StepOutcome::Passed
+            | StepOutcome::Cancelled
+            | StepOutcome::Skipped
+            | StepOutcome::Interrupted
+            | StepOutcome::Blocked => false,
+        };
+        is_failure && self.cancellation.is_none() && self.step_attempts + 1 < open.max_attempts
+    }
+
     /// Begins an attempt: what belonged to the one before is no more.
     pub(super) fn begin_attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
