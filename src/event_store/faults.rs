@@ -47,6 +47,11 @@ impl Dice {
         Self { faults, numbers: SeededIds::new(faults.seed) }
     }
 
+    /// The same faults, drawn from another seed.
+    pub(super) fn sibling(&self, seed: u64) -> Self {
+        Self::new(Faults { seed, ..self.faults })
+    }
+
     /// Whether the next answer to an append is lost.
     pub(super) fn loses_ack(&self) -> bool {
         self.happens(self.faults.lost_ack)

@@ -69,9 +69,7 @@ impl Sequencer {
         }
         let head = self.heads.get(&commit.id.stream).copied().unwrap_or(sequenced.head);
         let fault = fault_of(commit, head);
-        if fault.is_none() {
-            self.heads.insert(commit.id.stream, commit.head());
-        }
+        self.heads.insert(commit.id.stream, head_after(commit, head));
         self.entries.push(PageEntry { fault, ..PageEntry::of(commit) });
         self.taken.insert(commit.id);
         self.token = Some(token.to_owned());
@@ -87,15 +85,26 @@ impl Sequencer {
     }
 }
 
+/// The end of a stream after a commit got its place, good or bad: what the next one has to continue.
+#[must_use]
+pub fn head_after(commit: &Commit, head: StreamHead) -> StreamHead {
+    if commit.id.number <= head.number {
+        return head;
+    }
+    // Not `Commit::head`: a bad commit may have any numbers.
+    let version = commit.first_version.saturating_add(commit.events.len() as u64).saturating_sub(1);
+    StreamHead { number: commit.id.number, version, hash: commit.hash }
+}
+
 fn fault_of(commit: &Commit, head: StreamHead) -> Option<String> {
     if let Err(fault) = commit.check() {
         return Some(fault.to_string());
     }
-    if commit.id.number != head.number + 1 {
-        return Some(format!("its number should be {}", head.number + 1));
+    if commit.id.number != head.number.saturating_add(1) {
+        return Some(format!("its number should be {}", head.number.saturating_add(1)));
     }
-    if commit.first_version != head.version + 1 {
-        return Some(format!("its first version should be {}", head.version + 1));
+    if commit.first_version != head.version.saturating_add(1) {
+        return Some(format!("its first version should be {}", head.version.saturating_add(1)));
     }
     (commit.prev_hash != head.hash).then(|| format!("the commit before it has the hash {}", head.hash))
 }

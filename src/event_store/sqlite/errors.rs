@@ -47,9 +47,9 @@ impl Translator {
                 "{path} is not a SQLite database; move it away, or name another file with --store"
             )),
             ErrorCode::TooBig => StoreError::Refused(format!("too large for {path}: {error}")),
-            ErrorCode::DatabaseCorrupt => StoreError::Damaged(format!(
-                "{path}: {error}; keep a copy of the file and restore it from a backup"
-            )),
+            ErrorCode::DatabaseCorrupt => {
+                StoreError::Damaged(format!("{path}: {error}; keep a copy of the file and restore it from a backup"))
+            }
             _ => StoreError::Damaged(format!("{path}: {error}")),
         }
     }

@@ -160,6 +160,7 @@ impl LogFile {
 pub(super) fn insert_page(connection: &Connection, page: &Page) -> rusqlite::Result<()> {
     // Maps with text keys and whole numbers: serde_json has no reason to refuse them.
     let json = serde_json::to_string(page).unwrap_or_default();
-    let mut insert = connection.prepare_cached("INSERT INTO pages (number, first_position, json) VALUES (?1, ?2, ?3)")?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO pages (number, first_position, json) VALUES (?1, ?2, ?3)")?;
     insert.execute(params![page.number.cast_signed(), page.first_position.cast_signed(), json]).map(|_| ())
 }

@@ -84,11 +84,7 @@ impl SqliteLog {
     }
 
     /// Hands a job to the writer. From then on it is done, whether anybody waits for the answer or not.
-    async fn submit<E: From<StoreError>>(
-        &self,
-        bytes: usize,
-        job: impl FnOnce(Reply<E>) -> Job,
-    ) -> Result<(), E> {
+    async fn submit<E: From<StoreError>>(&self, bytes: usize, job: impl FnOnce(Reply<E>) -> Job) -> Result<(), E> {
         let room = Arc::clone(&self.room).acquire_many_owned(room_for(bytes)).await;
         let room = room.map_err(|_| self.errors.closed())?;
         let (reply, answer) = oneshot::channel();

@@ -100,7 +100,8 @@ impl Writer {
         let (mut batch, mut bytes, mut streams) = (Vec::new(), 0, HashSet::new());
         let mut stay = VecDeque::new();
         for queued in std::mem::take(&mut self.waiting) {
-            let fits = batch.is_empty() || (batch.len() < MAX_BATCH_JOBS && bytes + queued.job.bytes() <= MAX_BATCH_BYTES);
+            let fits =
+                batch.is_empty() || (batch.len() < MAX_BATCH_JOBS && bytes + queued.job.bytes() <= MAX_BATCH_BYTES);
             let alone = match &queued.job {
                 Job::Append(append) => !streams.contains(&append.commit.id.stream),
                 Job::Change(..) | Job::Close => true,
