@@ -1,1 +1,4 @@
 //! What people and CI systems read: terminal progress, JUnit XML; and the reports that tools write.
+
+pub mod fingerprint;
+pub mod junit;
