@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn header_fields_are_found_in_any_case_and_joined() {
-        let headers = [("vary", "a"), ("Content-Length", "17"), ("Vary", "b")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let headers =
+            [("vary", "a"), ("Content-Length", "17"), ("Vary", "b")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let check = |name: &str, expect| check_headers(&one(name, expect), &headers, &Redactor::default());
         assert_eq!(check("vary", equals(r#""a, b""#)), Vec::<String>::new());
         assert_eq!(check("content-length", equals("17")), Vec::<String>::new());
@@ -142,6 +143,8 @@ mod tests {
         assert_eq!(lines, [r#"the body is not JSON (expected value at line 1 column 1): "<html>""#]);
         assert_eq!(check_json(&BTreeMap::new(), "<html>", &Redactor::default()), Vec::<String>::new());
         let deep = "[".repeat(100_000);
-        assert!(check_json(&expect, &deep, &Redactor::default())[0].starts_with("the body is not JSON (recursion limit"));
+        assert!(
+            check_json(&expect, &deep, &Redactor::default())[0].starts_with("the body is not JSON (recursion limit")
+        );
     }
 }

@@ -75,7 +75,7 @@ mod tests {
         let redactor = Redactor::new(["correct-horse-battery".to_owned()]);
         let text = format!("{}correct-horse-battery and more", "x".repeat(SHOWN_CHARS - 5));
         let shown = quoted(&text, &redactor);
-        assert_eq!(shown, format!("\"{}*** …\" (127 characters)", "x".repeat(SHOWN_CHARS - 5)).replace("*** …", "*** a…"));
+        assert_eq!(shown, format!("\"{}*** a…\" (127 characters)", "x".repeat(SHOWN_CHARS - 5)));
         assert!(!shown.contains("corr"));
     }
 

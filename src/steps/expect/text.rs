@@ -24,7 +24,8 @@ pub fn check_text(expect: &TextExpect, subject: &str, text: &str, redactor: &Red
     let equals = expect.equals.iter().filter_map(|wanted| equals(wanted, subject, text, redactor));
     let contains = expect.contains.iter().filter_map(|wanted| contains(wanted, subject, text, redactor));
     let not_contains = expect.not_contains.iter().filter_map(|banned| not_contains(banned, subject, text, redactor));
-    let matches = expect.matches.iter().filter_map(|regex| matches(regex, subject, text, redactor));
+    let shown = || show::quoted(text, redactor);
+    let matches = expect.matches.iter().filter_map(|regex| matches(regex, subject, text, shown, redactor));
     equals.chain(contains).chain(not_contains).chain(matches).collect()
 }
 
@@ -54,13 +55,17 @@ fn not_contains(banned: &str, subject: &str, text: &str, redactor: &Redactor) ->
     text.contains(banned).then(there)
 }
 
-pub(super) fn matches(regex: &str, subject: &str, text: &str, redactor: &Redactor) -> Option<String> {
+/// Looks for the regular expression; `shown` is how the text stands in the line.
+pub(super) fn matches(
+    regex: &str,
+    subject: &str,
+    text: &str,
+    shown: impl FnOnce() -> String,
+    redactor: &Redactor,
+) -> Option<String> {
     match pattern(regex) {
         Ok(pattern) if pattern.is_match(text) => None,
-        Ok(_) => {
-            let found = show::quoted(text, redactor);
-            Some(format!("{subject} is {found}, expected a match of /{}/", redactor.text(regex)))
-        }
+        Ok(_) => Some(format!("{subject} is {}, expected a match of /{}/", shown(), redactor.text(regex))),
         Err(reason) => Some(format!("{subject} cannot be checked: {}", redactor.text(&reason))),
     }
 }

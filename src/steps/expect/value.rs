@@ -80,7 +80,7 @@ impl Check<'_> {
     }
 
     fn matches(&self, regex: &str) -> Option<String> {
-        text::matches(regex, self.subject, &as_text(self.value), self.redactor)
+        text::matches(regex, self.subject, &as_text(self.value), || self.shown(), self.redactor)
     }
 
     fn length(&self, wanted: u64) -> Option<String> {

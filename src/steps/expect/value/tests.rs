@@ -19,7 +19,11 @@ fn equality_names_the_first_difference_and_its_place() {
         (json!("ada"), r#""ada""#, None),
         (json!(1), "1.0", None),
         (json!(9_007_199_254_740_993_u64), "9007199254740993", None),
-        (json!(9_007_199_254_740_993_u64), "9007199254740992", Some("$.x is 9007199254740993, expected 9007199254740992")),
+        (
+            json!(9_007_199_254_740_993_u64),
+            "9007199254740992",
+            Some("$.x is 9007199254740993, expected 9007199254740992"),
+        ),
         (json!("1"), "1", Some(r#"$.x is "1", expected 1"#)),
         (json!(null), "null", None),
         (json!(true), "false", Some("$.x is true, expected false")),
@@ -29,7 +33,11 @@ fn equality_names_the_first_difference_and_its_place() {
         (json!({ "a": 1, "b": 2 }), r#"{"b": 2, "a": 1}"#, None),
         (json!({ "a": 1 }), r#"{"a": 1, "b c": 2}"#, Some(r#"$.x["b c"] is missing, expected 2"#)),
         (json!({ "a": 1, "b": [] }), r#"{"a": 1}"#, Some("$.x.b is [], expected none")),
-        (json!({}), "{", Some("$.x cannot be checked: expected no JSON (EOF while parsing an object at line 1 column 1)")),
+        (
+            json!({}),
+            "{",
+            Some("$.x cannot be checked: expected no JSON (EOF while parsing an object at line 1 column 1)"),
+        ),
     ];
     for (value, wanted, line) in table {
         let lines: Vec<_> = line.map(str::to_owned).into_iter().collect();
