@@ -75,16 +75,14 @@ impl Server {
 
     /// Serves until the engine is gone and nothing is left; in a forked keeper, returns what it is to keep.
     fn run(mut self) -> io::Result<Option<Seed>> {
-        loop {
+        while self.reap() || self.engine.is_some() {
             self.wait()?;
             while self.signals.read_signal()?.is_some() {}
-            if !self.reap() && self.engine.is_none() {
-                return Ok(None);
-            }
             if let Some(seed) = self.take_requests()? {
                 return Ok(Some(seed));
             }
         }
+        Ok(None)
     }
 
     /// Sleeps until there is something to do.
