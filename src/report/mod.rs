@@ -1,1 +1,2 @@
 //! What people and CI systems read: terminal progress, JUnit XML; and the reports that tools write.
+pub mod junit;
