@@ -2,3 +2,6 @@
 
 pub mod fingerprint;
 pub mod junit;
+pub mod model;
+#[cfg(test)]
+mod samples;
