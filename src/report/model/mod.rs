@@ -201,6 +201,12 @@ fn is_superseded(steps: &[StepReport], at: usize) -> bool {
 }
 
 impl StepReport {
+    /// Everything that was kept of its output, stream after stream.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.excerpts.iter().map(excerpt_text).collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether it ended and did not do what it should. An interrupted run is the machine's fault, not the test's.
     #[must_use]
     pub fn is_bad(&self) -> bool {
@@ -209,4 +215,10 @@ impl StepReport {
             StepOutcome::Passed | StepOutcome::Skipped | StepOutcome::Cancelled | StepOutcome::Interrupted => false,
         })
     }
+}
+
+/// What an excerpt holds; a line of its own stands for what is left out between beginning and end.
+#[must_use]
+pub fn excerpt_text(excerpt: &OutputExcerpt) -> String {
+    if excerpt.tail.is_empty() { excerpt.head.clone() } else { format!("{}\n[...]\n{}", excerpt.head, excerpt.tail) }
 }
