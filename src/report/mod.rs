@@ -2,3 +2,7 @@
 
 pub mod fingerprint;
 pub mod junit;
+pub mod junit_write;
+pub mod model;
+#[cfg(test)]
+mod samples;
