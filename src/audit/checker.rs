@@ -38,6 +38,7 @@ pub struct Checker {
     named_artifacts: HashSet<Hash>,
     missing_artifacts: BTreeMap<Hash, u64>,
     erased_artifacts: HashSet<Hash>,
+    unreadable: HashSet<CommitId>,
     report: AuditReport,
 }
 
@@ -56,6 +57,7 @@ impl Checker {
             named_artifacts: HashSet::new(),
             missing_artifacts: BTreeMap::new(),
             erased_artifacts: HashSet::new(),
+            unreadable: HashSet::new(),
             report: AuditReport::default(),
         }
     }
@@ -156,6 +158,7 @@ impl Checker {
                 vec![]
             }
             Err(reason) => {
+                self.unreadable.insert(commit);
                 self.find(Finding::CommitUnreadable { page, commit, position, reason });
                 vec![]
             }
@@ -289,6 +292,13 @@ impl Checker {
             None => {
                 self.missing_artifacts.insert(artifact, position);
             }
+        }
+    }
+
+    /// A stored commit that has its place, but whose stored text is not what it should be.
+    pub fn altered(&mut self, id: CommitId, reason: String) {
+        if self.unreadable.insert(id) {
+            self.find(Finding::CommitAltered { commit: id, reason });
         }
     }
 

@@ -81,6 +81,13 @@ pub enum Finding {
         /// What the store says.
         reason: String,
     },
+    /// The stored text of a commit is not the one this program wrote, whatever it says.
+    CommitAltered {
+        /// The commit.
+        commit: CommitId,
+        /// What the store says.
+        reason: String,
+    },
     /// A commit's fields or contents do not give their hashes.
     CommitEdited {
         /// The commit.
@@ -219,6 +226,7 @@ impl fmt::Display for Finding {
             Self::CommitUnreadable { page, commit, position, reason } => {
                 write!(f, "page {page}, position {position}: the commit {commit} cannot be read ({reason})")
             }
+            Self::CommitAltered { commit, reason } => write!(f, "commit {commit}: its row was altered ({reason})"),
             Self::CommitEdited { commit, position, fault } => {
                 write!(f, "position {position}: the commit {commit} was edited ({fault})")
             }

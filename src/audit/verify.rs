@@ -197,7 +197,14 @@ impl Audit<'_> {
     async fn scan(&mut self) -> Result<Vec<Suspect>, StoreError> {
         let (mut after, mut limit, mut suspects) = (None, COMMITS_AT_ONCE * 4, Vec::new());
         loop {
-            let rows = self.log.scan_commits(after, limit).await?;
+            let rows = match self.log.scan_commits(after, limit).await {
+                Err(StoreError::Damaged(reason)) => {
+                    let reason = format!("the audit of the stored commits ends here: {reason}");
+                    self.checker.find(Finding::Unreadable { reason });
+                    return Ok(suspects);
+                }
+                rows => rows?,
+            };
             let Some(last) = rows.iter().rev().find_map(|row| row.id.parse::<CommitId>().ok()) else {
                 if rows.len() < limit {
                     self.compare(rows, &mut suspects);
@@ -228,7 +235,10 @@ impl Audit<'_> {
         for RawCommit { id: row, commit } in rows {
             self.scanned += 1;
             let id = row.parse::<CommitId>().ok();
-            if id.is_some_and(|id| self.checker.has_place(id)) {
+            if let Some(id) = id.filter(|id| self.checker.has_place(*id)) {
+                if let Err(reason) = commit {
+                    self.checker.altered(id, reason);
+                }
                 continue;
             }
             if suspects.len() < MAX_SUSPECTS {
