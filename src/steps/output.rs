@@ -45,7 +45,7 @@ impl Recorder {
         let room = self.limits.kept_bytes - self.raw.len();
         self.raw.extend_from_slice(&raw[..raw.len().min(room)]);
         if let Some(live) = &self.live {
-            live(raw.to_vec());
+            live(self.redactor.text(&String::from_utf8_lossy(raw)).into_bytes());
         }
     }
 
