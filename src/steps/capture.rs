@@ -52,6 +52,21 @@ pub fn secret_texts(captures: &BTreeMap<String, Capture>, input: &CaptureInput<'
     texts
 }
 
+/// Why nobody can tell which part of the text is a secret that is to be captured, if so: it begins as JSON and is
+/// none. A text that does not even begin as JSON holds no value of it.
+#[must_use]
+pub fn hides_secrets(captures: &BTreeMap<String, Capture>, text: &str) -> Option<String> {
+    let secret_json = |capture: &Capture| match capture.from {
+        CaptureSource::Json(_) => capture.secret,
+        CaptureSource::Header(_) | CaptureSource::Regex(_) | CaptureSource::Text | CaptureSource::Status => false,
+    };
+    if !captures.values().any(secret_json) || !text.trim_start().starts_with(['{', '[', '"']) {
+        return None;
+    }
+    let error = document(text).err()?;
+    Some(format!("it is not JSON ({error}), and it is not shown: a secret was to be captured from it"))
+}
+
 /// Marks as secret what holds a secret that is known already: captured in clear it would be recorded in clear.
 pub fn mark_secrets(captured: &mut BTreeMap<String, Captured>, redactor: &Redactor) {
     for it in captured.values_mut().filter(|it| !it.secret) {

@@ -83,3 +83,6 @@ async fn unfinished(exchange: Exchange<'_>, duration_ms: u64) -> StepEnd {
         None => end,
     }
 }
+
+#[cfg(test)]
+mod tests;

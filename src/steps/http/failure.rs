@@ -7,7 +7,8 @@ use reqwest::Url;
 use super::client::MAX_REDIRECTS;
 
 /// What tells nothing: the layers of the client that a cause passes through.
-const LAYERS: [&str; 4] = ["client error (", "tcp connect error", "dns error", "error sending request"];
+const LAYERS: [&str; 5] =
+    ["client error (", "tcp connect error", "dns error", "error resolving DNS", "error sending request"];
 
 /// The chain of causes below an error, from the outermost to the innermost, in one line.
 #[must_use]

@@ -12,7 +12,7 @@ use testledger_schemas::plan::{CaptureSource, TextExpect};
 use super::body::{Body, Whole, record};
 use super::exchange::{Exchange, Head};
 use crate::event_store::StoreError;
-use crate::steps::capture::{CaptureInput, mark_secrets, secret_texts, take};
+use crate::steps::capture::{CaptureInput, hides_secrets, mark_secrets, secret_texts, take};
 use crate::steps::expect::{check_headers, check_json, check_status, check_text, check_within};
 use crate::steps::redact::Redactor;
 use crate::steps::{Captured, PreparedHttp, StepContext, StepEnd, StepError};
@@ -22,8 +22,8 @@ struct Answer {
     head: Head,
     /// The kept part of the body.
     text: String,
-    /// How long the body is in all, if that is more than was kept.
-    cut: Option<u64>,
+    /// Why the text tells nothing, if it is cut or must not be shown.
+    untold: Option<String>,
     outputs: Vec<OutputFacts>,
     excerpts: Vec<OutputExcerpt>,
     redactor: Redactor,
@@ -53,30 +53,30 @@ async fn answer(
     redactor: Redactor,
 ) -> Result<Answer, StoreError> {
     let received = body.received();
-    let cut = |kept: &[u8]| Some(received).filter(|received| *received > kept.len() as u64);
     match body.finish(context).await? {
         Whole::Recorded(recorded) => {
             let text = String::from_utf8_lossy(&recorded.raw).into_owned();
             let (outputs, excerpts) = (vec![recorded.facts], vec![recorded.excerpt]);
-            Ok(Answer { head, text, cut: cut(&recorded.raw), outputs, excerpts, redactor })
+            Ok(Answer { head, text, untold: cut(received, &recorded.raw), outputs, excerpts, redactor })
         }
         Whole::Held(bytes) => {
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            let mut answer = Answer { head, text, cut: cut(&bytes), outputs: vec![], excerpts: vec![], redactor };
+            let untold = cut(received, &bytes).or_else(|| hides_secrets(&http.capture, &text));
+            let mut answer = Answer { head, text, untold, outputs: vec![], excerpts: vec![], redactor };
             release(http, context, &bytes, &mut answer).await?;
             Ok(answer)
         }
     }
 }
 
-/// Records a body that was held back, now that its secrets are known; of one that was cut they never are.
+/// Records a body that was held back, now that its secrets are known; where they never are, it is not recorded.
 async fn release(
     http: &PreparedHttp,
     context: &StepContext,
     bytes: &[u8],
     answer: &mut Answer,
 ) -> Result<(), StoreError> {
-    if answer.cut.is_some() {
+    if answer.untold.is_some() {
         return Ok(());
     }
     let secrets = secret_texts(&http.capture, &input(answer));
@@ -111,11 +111,12 @@ fn check(http: &PreparedHttp, answer: &Answer, duration_ms: u64) -> Vec<String> 
     let (expect, redactor) = (&http.expect, &answer.redactor);
     let mut lines: Vec<_> = check_status(&expect.status, answer.head.status).into_iter().collect();
     lines.extend(check_headers(&expect.headers, &answer.head.headers, redactor));
-    match answer.cut {
-        Some(bytes) if !expect.json.is_empty() || expect.text != TextExpect::default() => {
-            lines.push(format!("the body cannot be checked: {}", too_long(bytes, &answer.text)));
+    match &answer.untold {
+        Some(reason) if !expect.json.is_empty() || expect.text != TextExpect::default() => {
+            lines.push(format!("the body cannot be checked: {reason}"));
         }
-        Some(_) | None => {
+        Some(_) => {}
+        None => {
             lines.extend(check_json(&expect.json, &answer.text, redactor));
             lines.extend(check_text(&expect.text, "body", &answer.text, redactor));
         }
@@ -124,8 +125,10 @@ fn check(http: &PreparedHttp, answer: &Answer, duration_ms: u64) -> Vec<String> 
     lines
 }
 
-fn too_long(bytes: u64, kept: &str) -> String {
-    format!("it has {bytes} bytes, and no more than about {} are kept", kept.len())
+/// Why the kept part of a body tells nothing, if it is not all of it.
+fn cut(received: u64, kept: &[u8]) -> Option<String> {
+    let kept = kept.len() as u64;
+    (received > kept).then(|| format!("it has {received} bytes, and only the first {kept} are kept"))
 }
 
 fn capture(http: &PreparedHttp, answer: &Answer) -> Result<BTreeMap<String, Captured>, String> {
@@ -133,8 +136,8 @@ fn capture(http: &PreparedHttp, answer: &Answer) -> Result<BTreeMap<String, Capt
         CaptureSource::Json(_) | CaptureSource::Regex(_) | CaptureSource::Text => true,
         CaptureSource::Header(_) | CaptureSource::Status => false,
     });
-    if let (Some(bytes), Some((name, _))) = (answer.cut, from_body) {
-        return Err(format!("cannot capture {name} from the body: {}", too_long(bytes, &answer.text)));
+    if let (Some(reason), Some((name, _))) = (&answer.untold, from_body) {
+        return Err(format!("cannot capture {name} from the body: {reason}"));
     }
     let taken = take(&http.capture, &input(answer));
     let mut captured = taken.map_err(|reason| answer.redactor.text(&reason))?;
