@@ -211,6 +211,7 @@ fn plan(seed: u64, random: &mut StdRng) -> Plan {
         is_suite,
         directory: "/".to_owned(),
         params: BTreeMap::new(),
+        required_params: vec![],
         env: vec![],
         secrets: vec![],
         concurrency: None,
