@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::values::{JsonDocument, Pairs, ScalarText};
 
-/// Sends an HTTP request. Every text is a template.
+/// Sends an HTTP request, such as `{ method: GET, url: "http://127.0.0.1:8080/" }`. Every text is a template.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpDocument {
