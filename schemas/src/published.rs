@@ -186,6 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn definitions_of_one_name_are_the_same_in_every_event() {
+        let mut seen = std::collections::BTreeMap::new();
+        for (event, _, schema) in Event::field_schemas() {
+            let schema = schema.to_value();
+            for (name, definition) in schema["$defs"].as_object().into_iter().flatten() {
+                let first = seen.entry(name.clone()).or_insert_with(|| definition.clone());
+                assert_eq!(first, definition, "{name} in {event}");
+            }
+        }
+        assert!(seen.len() > 20, "{}", seen.len());
+    }
+
+    #[test]
     fn every_field_of_a_plan_is_described() {
         fn check(value: &Value) {
             for (name, property) in value.get("properties").and_then(Value::as_object).into_iter().flatten() {
