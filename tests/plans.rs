@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use testledger::plan::{Origin, parse};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -81,4 +82,78 @@ fn messages_are_drawn_with_the_line_they_are_about() {
         let drawn = errors.fancy(100, false);
         assert!(drawn.contains("help:"), "{drawn}");
     }
+}
+
+/// The published schema, ready to validate.
+fn schema() -> jsonschema::Validator {
+    jsonschema::validator_for(&testledger_schemas::published::plan_schema()).unwrap()
+}
+
+#[test]
+fn the_published_schema_accepts_every_good_plan() {
+    let schema = schema();
+    for path in files("good") {
+        let json = as_json(&fs::read_to_string(&path).unwrap());
+        let errors: Vec<String> =
+            schema.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+    }
+}
+
+#[test]
+fn the_published_schema_refuses_unknown_keys_and_wrong_types() {
+    let schema = schema();
+    for name in ["10-unknown-keys", "11-no-cases", "12-empty-cases", "14-wrong-types", "17-bad-durations", "42-retries"]
+    {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans/broken").join(name).with_extension("yaml");
+        assert!(!schema.is_valid(&as_json(&fs::read_to_string(&path).unwrap())), "{name}");
+    }
+}
+
+/// The plan as JSON. Plain scalars are typed as YAML 1.2 does it, which is how the schema sees them in an editor.
+fn as_json(text: &str) -> Value {
+    let mut options = serde_saphyr::Options::default();
+    options.strict_booleans = true;
+    serde_saphyr::from_str_with_options(text, options).unwrap()
+}
+
+/// Every place in a value, as JSON Pointers.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                pointers(field, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| pointers(item, &format!("{at}/{index}"), found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn what_the_published_schema_refuses_is_refused() {
+    let schema = schema();
+    let strangers =
+        [Value::Null, json!(true), json!(5), json!(0.5), json!("x"), json!([]), json!({}), json!({ "zz": 1 })];
+    let mut refused = 0;
+    for path in files("good") {
+        let plan = as_json(&fs::read_to_string(&path).unwrap());
+        let mut places = vec![];
+        pointers(&plan, "", &mut places);
+        for place in places {
+            for stranger in &strangers {
+                let mut broken = plan.clone();
+                *broken.pointer_mut(&place).unwrap() = stranger.clone();
+                let text = broken.to_string();
+                if !schema.is_valid(&broken) {
+                    refused += 1;
+                    assert!(parse(&text, &origin(&path)).is_err(), "{place} in {} as {stranger}", path.display());
+                }
+            }
+        }
+    }
+    assert!(refused > 500, "{refused}");
 }

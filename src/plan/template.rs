@@ -52,7 +52,7 @@ impl Names {
     /// Makes names of a mapping from name to value.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self(names.into_iter().collect())
+        Self(Value::from_pairs(names))
     }
 
     fn below(value: &Value) -> Vec<String> {
