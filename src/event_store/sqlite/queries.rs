@@ -9,6 +9,9 @@ use testledger_schemas::page::Page;
 use crate::event_store::sqlite::errors::Translator;
 use crate::event_store::{RawCommit, StoreError};
 
+/// What is wrong with a text that says the same in other bytes.
+const INEXACT: &str = "its text is not the one this program wrote";
+
 /// A connection with the translator of its errors.
 #[derive(Clone, Copy)]
 pub(super) struct Queries<'a> {
@@ -49,7 +52,7 @@ impl Queries<'_> {
         let sql = "SELECT CAST(id AS TEXT), CAST(json AS BLOB) FROM commits WHERE id > ?1 ORDER BY id LIMIT ?2";
         let raw = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
         let rows = self.rows(sql, params![after, limit_of(limit)], raw)?;
-        Ok(rows.into_iter().map(|(id, json)| RawCommit { commit: readable(&id, &json), id }).collect())
+        Ok(rows.into_iter().map(|(id, json)| RawCommit { commit: exact(&id, &json), id }).collect())
     }
 
     /// The pages from a number on.
@@ -97,6 +100,9 @@ impl Queries<'_> {
         if i64::try_from(page.number) != Ok(number) || i64::try_from(page.first_position) != Ok(first_position) {
             return Err(damaged("its number or position is not that of its row".to_owned()));
         }
+        if serde_json::to_string(&page).ok().as_ref() != Some(&json) {
+            return Err(damaged(INEXACT.to_owned()));
+        }
         Ok(page)
     }
 
@@ -141,6 +147,13 @@ fn page_row(row: &Row<'_>) -> rusqlite::Result<(i64, i64, String)> {
 
 fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, String> {
     serde_json::from_slice(json).map_err(|error| error.to_string())
+}
+
+/// As [`readable`], and the text is byte by byte the one this program wrote: a field that is there twice, or a null,
+/// would be read over and change no hash.
+fn exact(id: &str, json: &[u8]) -> Result<Commit, String> {
+    let commit = readable(id, json)?;
+    if commit.to_json().as_bytes() == json { Ok(commit) } else { Err(INEXACT.to_owned()) }
 }
 
 fn readable(id: &str, json: &[u8]) -> Result<Commit, String> {
