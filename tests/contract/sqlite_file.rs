@@ -1,6 +1,7 @@
 //! What a SQLite file can be besides a good log: refused or reported, each with the mend, and never changed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -203,9 +204,36 @@ fn erased_text_is_nowhere_on_the_disk() {
     });
 }
 
+/// Looked for by a process of its own: closing a file here would let go of the locks that SQLite has on it.
 fn is_in_some_file(folder: &Path, text: &str) -> bool {
-    let files = std::fs::read_dir(folder).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap());
-    files.into_iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+    let found = Command::new("grep").args(["-rlaF", text]).arg(folder).output().unwrap();
+    assert!(found.stderr.is_empty(), "{}", String::from_utf8_lossy(&found.stderr));
+    !found.stdout.is_empty()
+}
+
+#[test]
+fn a_creation_that_was_cut_short_is_taken_up_again() {
+    run(async {
+        let (_folder, path) = place();
+        change(&path, "PRAGMA journal_mode = WAL");
+        filled(&path, 2).await;
+        assert!(SqliteLog::open(&path).await.is_ok());
+    });
+}
+
+#[test]
+fn many_that_open_a_new_file_at_once_find_one_page_0() {
+    run(async {
+        for _ in 0..25 {
+            let (_folder, path) = place();
+            let logs = futures::future::join_all((0..8).map(|_| SqliteLog::open(&path))).await;
+            let mut pages = Vec::new();
+            for log in logs {
+                pages.extend(log.unwrap().read_pages(0, 9).await.unwrap());
+            }
+            assert!(pages.len() == 8 && pages.iter().all(|page| *page == pages[0]));
+        }
+    });
 }
 
 #[test]
