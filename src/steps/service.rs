@@ -250,3 +250,6 @@ impl RunningService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
