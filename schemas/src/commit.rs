@@ -317,7 +317,7 @@ impl Commit {
     /// The version of the last event.
     #[must_use]
     pub fn last_version(&self) -> u64 {
-        self.first_version + self.events.len() as u64 - 1
+        self.first_version.saturating_add(self.events.len() as u64).saturating_sub(1)
     }
 
     /// Whether both are the same append: the same events at the same place. Tells a repeated send from a conflict.

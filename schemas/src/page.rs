@@ -143,7 +143,7 @@ impl Page {
     /// The last position it gives; that of the page before, where it is empty.
     #[must_use]
     pub fn last_position(&self) -> u64 {
-        self.next_position() - 1
+        self.next_position().saturating_sub(1)
     }
 
     /// What proves everything up to this page.

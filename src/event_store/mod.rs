@@ -8,6 +8,13 @@
 //! 5. Tampering is evident: commits are chained by stream, pages by number.
 //! 6. `data` is never erased; `content` may be, and its hash stays.
 
+pub mod faults;
+pub mod memory;
+pub mod patient;
+mod rules;
+pub mod sequencer;
+pub mod sqlite;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -47,7 +54,7 @@ pub enum AppendError {
 }
 
 /// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StoreError {
     /// It is away, locked or full; it may come back.
     #[error("the store is unavailable: {0}")]

@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_ids_and_they_sort() {
-        let draw = |seed| (0..9).map(|_| ()).scan(SeededIds::new(seed), |ids, ()| Some(ids.time_ordered())).collect::<Vec<_>>();
+        let draw = |seed| {
+            (0..9).map(|_| ()).scan(SeededIds::new(seed), |ids, ()| Some(ids.time_ordered())).collect::<Vec<_>>()
+        };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         assert!(draw(7).is_sorted());

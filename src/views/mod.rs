@@ -1,1 +1,3 @@
-//! Where views are kept, and how they are asked.
+//! The views: where they are kept, how they are brought up to date, and what may be asked of them.
+
+pub mod feed;

@@ -1,0 +1,84 @@
+//! What a projection is: a pure fold over the log, one view for each key.
+
+use std::fmt::{Debug, Display};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use testledger_schemas::commit::{Commit, CommitId, RecordedEvent};
+use testledger_schemas::upcast::UnreadableEvent;
+use testledger_schemas::{Event, EventId, StreamId, Timestamp, WorkerId};
+
+/// One event at its place in the log, readable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Its 1-based index in the whole log.
+    pub position: u64,
+    /// Whose event it is.
+    pub stream: StreamId,
+    /// Its 1-based index in its stream.
+    pub version: u64,
+    /// The commit it was written with.
+    pub commit: CommitId,
+    /// Its id.
+    pub event_id: EventId,
+    /// When it was written, by the writer's clock.
+    pub recorded_at: Timestamp,
+    /// Who caused it.
+    pub actor: Arc<str>,
+    /// The engine that wrote it, if one did.
+    pub worker: Option<WorkerId>,
+    /// The claim under which it was written, if under one.
+    pub claim_epoch: Option<u64>,
+    /// The fact.
+    pub event: Event,
+}
+
+impl Recorded {
+    /// The event of a commit at `index` (from 0), which stands at `position` in the log.
+    ///
+    /// # Errors
+    /// [`UnreadableEvent`], as [`RecordedEvent::read`].
+    pub fn of(commit: &Commit, index: usize, event: &RecordedEvent, position: u64) -> Result<Self, UnreadableEvent> {
+        Ok(Self {
+            position,
+            stream: commit.id.stream,
+            version: commit.first_version.saturating_add(index as u64),
+            commit: commit.id,
+            event_id: event.event_id,
+            recorded_at: commit.recorded_at,
+            actor: commit.actor.as_str().into(),
+            worker: commit.worker,
+            claim_epoch: commit.claim_epoch,
+            event: event.read()?,
+        })
+    }
+}
+
+/// A fold over the log: pure, so that a replay of the same events gives the same views, whatever the batches were.
+pub trait Projection: Send + Sync + 'static {
+    /// The name under which views and checkpoint are kept.
+    const NAME: &'static str;
+    /// The version of the fold and of its views. Views of another version are thrown away and folded anew.
+    const VERSION: u32;
+
+    /// What names a view.
+    type Key: Clone + Ord + Hash + Debug + Display + Send + Sync + 'static;
+    /// What the events of one key add up to.
+    type View: Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What one view tells another when it changes (a case its suite).
+    type Echo: Send + 'static;
+
+    /// The views this event belongs to; none if the projection passes it over.
+    fn keys(&self, recorded: &Recorded) -> Vec<Self::Key>;
+
+    /// The view before its first event.
+    fn initial(&self, key: &Self::Key) -> Self::View;
+
+    /// Folds one event into one of its views. Returns what other views have to hear of it, to be folded at once.
+    fn apply(&self, key: &Self::Key, view: &mut Self::View, recorded: &Recorded) -> Vec<(Self::Key, Self::Echo)>;
+
+    /// Folds what another view told, because of the event at `position`.
+    fn hear(&self, view: &mut Self::View, echo: &Self::Echo, position: u64);
+}

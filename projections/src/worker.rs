@@ -1,0 +1,139 @@
+//! The worker: takes a projection from its checkpoint to a position, every event exactly once.
+//!
+//! One round loads the views a batch touches, folds in memory, and writes views and checkpoint in one transaction that
+//! compares the stored checkpoint first. So it may be killed anywhere, and several may run at once: whoever comes
+//! second writes nothing and goes on from where the other one came to.
+
+use std::collections::BTreeMap;
+
+use crate::ports::{Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
+use crate::projection::{Projection, Recorded};
+
+/// About how many events are folded in one transaction.
+pub const BATCH_EVENTS: usize = 1000;
+/// How often in a row a batch may come second before it is an error (something else than a worker moves the checkpoint).
+pub const MAX_OVERTAKEN: u32 = 1000;
+
+/// How far a projection was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// The last position that is folded in.
+    pub position: u64,
+    /// How many events this worker folded.
+    pub folded: u64,
+    /// The event that the projection waits at, because it cannot be read.
+    pub paused: Option<Poison>,
+}
+
+/// Why a projection could not be taken further.
+#[derive(Debug, thiserror::Error)]
+pub enum CatchUpError {
+    /// The log gave no events.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The views could not be read or written.
+    #[error(transparent)]
+    Store(#[from] ViewStoreError),
+    /// The checkpoint moved under every attempt.
+    #[error("the checkpoint of the views moved {MAX_OVERTAKEN} times in a row while a batch was folded")]
+    Contended,
+}
+
+/// Folds all events up to position `until` (at least; without it, up to the log's head of now) into the views.
+/// Stops before an event that cannot be read, and says so in [`Progress::paused`]. Views that were folded from
+/// another history are thrown away first.
+///
+/// # Errors
+/// [`CatchUpError`]; what was written before stays, and the next call goes on from there.
+pub async fn catch_up<P: Projection>(
+    projection: &P,
+    feed: &dyn Feed,
+    store: &dyn ViewStore<P>,
+    until: Option<u64>,
+) -> Result<Progress, CatchUpError> {
+    let until = match until {
+        Some(position) => position,
+        None => feed.head().await?,
+    };
+    let mut checkpoint = store.checkpoint().await?;
+    let mut folded = 0;
+    let mut overtaken = 0;
+    loop {
+        let batch = match feed.read(&checkpoint, BATCH_EVENTS).await {
+            Ok(batch) => batch,
+            Err(FeedError::OtherHistory) if checkpoint.position > 0 => {
+                tracing::warn!(projection = P::NAME, "the log has another history: its views are folded anew");
+                store.reset().await?;
+                checkpoint = Checkpoint::START;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if batch.events.is_empty() && batch.reached.paused == checkpoint.paused {
+            return Ok(Progress { position: checkpoint.position, folded, paused: checkpoint.paused });
+        }
+        let views = fold(projection, store, &batch.events).await?;
+        match store.save(&checkpoint, views, &batch.reached).await? {
+            Saved::Yes => {
+                folded += batch.events.len() as u64;
+                overtaken = 0;
+                checkpoint = batch.reached;
+            }
+            Saved::Overtaken => {
+                overtaken += 1;
+                if overtaken > MAX_OVERTAKEN {
+                    return Err(CatchUpError::Contended);
+                }
+                checkpoint = store.checkpoint().await?;
+            }
+        }
+        if checkpoint.position >= until || checkpoint.paused.is_some() {
+            return Ok(Progress { position: checkpoint.position, folded, paused: checkpoint.paused });
+        }
+    }
+}
+
+/// The views that a batch leads to, from those that are stored.
+async fn fold<P: Projection>(
+    projection: &P,
+    store: &dyn ViewStore<P>,
+    events: &[Recorded],
+) -> Result<Vec<(P::Key, P::View)>, ViewStoreError> {
+    let keys: Vec<Vec<P::Key>> = events.iter().map(|recorded| projection.keys(recorded)).collect();
+    let mut views = BTreeMap::new();
+    load(projection, store, keys.iter().flatten(), &mut views).await?;
+    for (recorded, keys) in events.iter().zip(&keys) {
+        for key in keys {
+            let Some(view) = views.get_mut(key) else { continue };
+            let echoes = projection.apply(key, view, recorded);
+            load(projection, store, echoes.iter().map(|(key, _)| key), &mut views).await?;
+            for (key, echo) in &echoes {
+                if let Some(view) = views.get_mut(key) {
+                    projection.hear(view, echo, recorded.position);
+                }
+            }
+        }
+    }
+    Ok(views.into_iter().collect())
+}
+
+/// Loads the views of these keys that are not there yet, each begun where it is not stored.
+async fn load<P: Projection>(
+    projection: &P,
+    store: &dyn ViewStore<P>,
+    keys: impl Iterator<Item = &P::Key>,
+    views: &mut BTreeMap<P::Key, P::View>,
+) -> Result<(), ViewStoreError> {
+    let mut missing: Vec<P::Key> = keys.filter(|key| !views.contains_key(key)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    let loaded = store.load(&missing).await?;
+    for (key, view) in missing.into_iter().zip(loaded) {
+        let view = view.unwrap_or_else(|| projection.initial(&key));
+        views.insert(key, view);
+    }
+    Ok(())
+}

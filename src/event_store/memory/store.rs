@@ -1,0 +1,132 @@
+//! The durable part of the log in memory: what every handle on it shares, and what outlives a crash.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use testledger_schemas::commit::{Commit, CommitId, StreamHead};
+use testledger_schemas::hash::Hash;
+use testledger_schemas::ids::{EventId, StreamId};
+use testledger_schemas::page::Page;
+use tokio::sync::watch;
+
+use crate::event_store::rules::{self, Admission};
+use crate::event_store::sequencer::{Sequenced, head_after};
+use crate::event_store::{AppendError, StoreError};
+
+/// What all handles share.
+pub(super) struct Durable {
+    store: Mutex<Store>,
+    /// How many commits the change stream has had.
+    pub(super) written: watch::Sender<u64>,
+    /// The last position given.
+    pub(super) head: watch::Sender<u64>,
+}
+
+/// The collections of the log.
+pub(super) struct Store {
+    /// The commits by their primary key.
+    pub(super) commits: BTreeMap<CommitId, Commit>,
+    /// The change stream: the commits in the order in which they became durable.
+    pub(super) changes: Vec<CommitId>,
+    /// The pages; the index is the number.
+    pub(super) pages: Vec<Page>,
+    /// The unique index on the entries of pages.
+    entries: HashSet<CommitId>,
+    /// The end of each stream, as far as it stands in pages.
+    sequenced: HashMap<StreamId, StreamHead>,
+    /// The artifacts by their hash.
+    pub(super) artifacts: BTreeMap<Hash, Vec<u8>>,
+}
+
+impl Durable {
+    /// A log with nothing but its page 0.
+    pub(super) fn new(genesis: Page) -> Self {
+        let store = Store {
+            commits: BTreeMap::new(),
+            changes: Vec::new(),
+            pages: vec![genesis],
+            entries: HashSet::new(),
+            sequenced: HashMap::new(),
+            artifacts: BTreeMap::new(),
+        };
+        Self { store: Mutex::new(store), written: watch::Sender::new(0), head: watch::Sender::new(0) }
+    }
+
+    /// One atomic look or change.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Store) -> T) -> T {
+        let mut store = self.lock();
+        let answer = act(&mut store);
+        let (written, head) = (store.changes.len() as u64, store.last_position());
+        // Told while the lock is held: the numbers never go back.
+        self.written.send_if_modified(|known| std::mem::replace(known, written) != written);
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// The end of a stream, sequenced or not.
+    pub(super) fn stream_head(&self, stream: StreamId) -> StreamHead {
+        let all = CommitId { stream, number: 0 }..=CommitId { stream, number: u64::MAX };
+        self.commits.range(all).next_back().map_or(StreamHead::EMPTY, |(_, commit)| commit.head())
+    }
+
+    /// Stores a commit that may be stored; the same one again changes nothing.
+    pub(super) fn append(&mut self, commit: Commit) -> Result<(), AppendError> {
+        let head = self.stream_head(commit.id.stream);
+        match rules::admit(&commit, head, self.commits.get(&commit.id))? {
+            Admission::AlreadyThere => {}
+            Admission::New => {
+                self.changes.push(commit.id);
+                self.commits.insert(commit.id, commit);
+            }
+        }
+        Ok(())
+    }
+
+    /// Inserts a page, unless its number is taken or one of its commits has its place already.
+    pub(super) fn insert_page(&mut self, page: Page) -> bool {
+        let is_next = page.number == self.pages.len() as u64;
+        if !is_next || page.entries.iter().any(|entry| self.entries.contains(&entry.commit)) {
+            return false;
+        }
+        for entry in &page.entries {
+            self.entries.insert(entry.commit);
+            if let Some(commit) = self.commits.get(&entry.commit) {
+                let stream = entry.commit.stream;
+                let head = self.sequenced.get(&stream).copied().unwrap_or(StreamHead::EMPTY);
+                self.sequenced.insert(stream, head_after(commit, head));
+            }
+        }
+        self.pages.push(page);
+        true
+    }
+
+    /// What the pages say of a commit.
+    pub(super) fn sequenced(&self, id: CommitId) -> Sequenced {
+        let head = self.sequenced.get(&id.stream).copied().unwrap_or(StreamHead::EMPTY);
+        Sequenced { commit: self.entries.contains(&id), head }
+    }
+
+    /// Takes content and nonce away and keeps the hashes.
+    pub(super) fn erase(&mut self, id: CommitId, events: &[EventId]) -> Result<(), StoreError> {
+        let commit =
+            self.commits.get_mut(&id).ok_or_else(|| StoreError::Refused(format!("there is no commit {id}")))?;
+        let named = commit.events.iter_mut().filter(|event| events.contains(&event.event_id));
+        named.for_each(|event| event.content = None);
+        Ok(())
+    }
+
+    /// The last page. Page 0 is made with the store and never taken away.
+    pub(super) fn last_page(&self) -> &Page {
+        &self.pages[self.pages.len() - 1]
+    }
+
+    fn last_position(&self) -> u64 {
+        self.last_page().last_position()
+    }
+}

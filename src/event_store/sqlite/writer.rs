@@ -1,0 +1,160 @@
+//! The writer: one thread that owns the one writing connection and commits in groups.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use testledger_schemas::page::Page;
+use tokio::sync::watch;
+
+use crate::event_store::StoreError;
+use crate::event_store::sqlite::batch::{self, Known};
+use crate::event_store::sqlite::file::LogFile;
+use crate::event_store::sqlite::job::{Change, Job, Queued};
+use crate::event_store::sqlite::queries::Queries;
+
+/// How often an idle writer looks whether another process has appended.
+const POLL: Duration = Duration::from_millis(25);
+/// A batch has at most so many jobs: it is also the bound of a page's entries.
+pub(super) const MAX_BATCH_JOBS: usize = 256;
+/// A batch has at most so many bytes, unless one job alone has more.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
+/// The state of the writer's thread.
+pub(super) struct Writer {
+    file: LogFile,
+    connection: Connection,
+    known: Known,
+    head: watch::Sender<u64>,
+    waiting: VecDeque<Queued>,
+    closing: bool,
+}
+
+impl Writer {
+    /// The writer of an open file, with the last position it found.
+    pub(super) fn new(file: LogFile, connection: Connection) -> Result<Self, StoreError> {
+        let mut known = Known::default();
+        let queries = Queries { connection: &connection, errors: &file.errors };
+        known.refresh(&queries)?;
+        let head = watch::Sender::new(known.last_page(&queries)?.last_position());
+        Ok(Self { file, connection, known, head, waiting: VecDeque::new(), closing: false })
+    }
+
+    pub(super) fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Works until the log is closed or dropped, and everything that was asked for before is done.
+    pub(super) fn run(mut self, jobs: &Receiver<Queued>) {
+        loop {
+            self.closing |= self.take_waiting(jobs);
+            if !self.waiting.is_empty() {
+                self.write_batch();
+            } else if self.closing {
+                return;
+            }
+        }
+    }
+
+    /// Takes all that waits; where nothing does, waits a moment for it. True when no more will come.
+    fn take_waiting(&mut self, jobs: &Receiver<Queued>) -> bool {
+        if self.waiting.is_empty() && !self.closing {
+            match jobs.recv_timeout(POLL) {
+                Ok(queued) => self.waiting.push_back(queued),
+                Err(RecvTimeoutError::Timeout) => self.look_around(),
+                Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+        // What may wait in the channel is bounded by the room of the queue.
+        self.waiting.extend(jobs.try_iter());
+        let before = self.waiting.len();
+        self.waiting.retain(|queued| !matches!(queued.job, Job::Close));
+        self.waiting.len() < before
+    }
+
+    /// Notices what other processes have appended.
+    fn look_around(&mut self) {
+        let queries = Queries { connection: &self.connection, errors: &self.file.errors };
+        // An error here is not lost: the next append or read meets it and has somebody to tell.
+        look(&self.head, &queries, &mut self.known);
+    }
+
+    fn write_batch(&mut self) {
+        let (batch, room): (Vec<_>, Vec<_>) = self.next_batch().into_iter().map(|q| (q.job, q.room)).unzip();
+        let erases = batch.iter().any(is_erasure);
+        let queries = Queries { connection: &self.connection, errors: &self.file.errors };
+        let head = &self.head;
+        let mut seen = Known::default();
+        let meanwhile = || look(head, &queries, &mut seen);
+        batch::write(&self.file, &self.connection, &mut self.known, batch, meanwhile);
+        show(head, &queries, &mut self.known);
+        drop(room);
+        if erases {
+            self.rewrite_write_ahead_file();
+        }
+    }
+
+    /// The jobs that go together: in order, at most one commit of each stream, the others stay for the next batch.
+    fn next_batch(&mut self) -> Vec<Queued> {
+        let (mut batch, mut bytes, mut streams) = (Vec::new(), 0, HashSet::new());
+        let mut stay = VecDeque::new();
+        for queued in std::mem::take(&mut self.waiting) {
+            let fits =
+                batch.is_empty() || (batch.len() < MAX_BATCH_JOBS && bytes + queued.job.bytes() <= MAX_BATCH_BYTES);
+            let alone = match &queued.job {
+                Job::Append(append) => !streams.contains(&append.commit.id.stream),
+                Job::Change(..) | Job::Close => true,
+            };
+            if let Job::Append(append) = &queued.job {
+                streams.insert(append.commit.id.stream);
+            }
+            if fits && alone {
+                bytes += queued.job.bytes();
+                batch.push(queued);
+            } else {
+                stay.push_back(queued);
+            }
+        }
+        self.waiting = stay;
+        batch
+    }
+
+    /// Copies the write-ahead file into the database and empties it, so that erased content is nowhere on the disk.
+    /// A reader of another process can be in the way; then the next checkpoint does it.
+    fn rewrite_write_ahead_file(&self) {
+        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        match checkpoint {
+            Ok(0) => {}
+            Ok(busy) => tracing::warn!(busy, "erased content stays in the write-ahead file until the next checkpoint"),
+            Err(error) => tracing::warn!(%error, "erased content stays in the write-ahead file"),
+        }
+    }
+}
+
+/// Notices what other connections have written.
+fn look(head: &watch::Sender<u64>, queries: &Queries<'_>, known: &mut Known) {
+    if known.refresh(queries).is_ok_and(|stale| stale) {
+        show(head, queries, known);
+    }
+}
+
+/// Moves the head to the last page; never back.
+fn show(head: &watch::Sender<u64>, queries: &Queries<'_>, known: &mut Known) {
+    let Ok(position) = known.last_page(queries).map(Page::last_position) else {
+        // Looked at again the next time, because nothing is known then.
+        return known.forget();
+    };
+    head.send_if_modified(|head| {
+        let forward = position > *head;
+        *head = position.max(*head);
+        forward
+    });
+}
+
+fn is_erasure(job: &Job) -> bool {
+    match job {
+        Job::Change(Change::EraseContent { .. } | Change::EraseArtifacts { .. }, _) => true,
+        Job::Change(Change::PutArtifact { .. }, _) | Job::Append(_) | Job::Close => false,
+    }
+}

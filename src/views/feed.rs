@@ -1,0 +1,133 @@
+//! The log as a feed of projections: pages in order, their commits, their events.
+
+use async_trait::async_trait;
+use testledger_projections::ports::{Batch, Checkpoint, Feed, FeedError, Poison};
+use testledger_projections::projection::Recorded;
+use testledger_schemas::commit::{Commit, CommitId};
+use testledger_schemas::page::{Page, PageEntry};
+
+use crate::event_store::{EventLog, SharedLog, StoreError};
+
+/// How many pages are read at once.
+const PAGES_AT_ONCE: usize = 64;
+/// How many commits are read at once.
+const COMMITS_AT_ONCE: usize = 128;
+
+/// The events of a log for projections.
+#[derive(Clone)]
+pub struct LogFeed {
+    log: SharedLog,
+}
+
+impl LogFeed {
+    /// The events of this log.
+    #[must_use]
+    pub fn new(log: SharedLog) -> Self {
+        Self { log }
+    }
+}
+
+#[async_trait]
+impl Feed for LogFeed {
+    async fn head(&self) -> Result<u64, FeedError> {
+        Ok(self.log.last_page().await.map_err(failed)?.last_position())
+    }
+
+    async fn read(&self, after: &Checkpoint, limit: usize) -> Result<Batch, FeedError> {
+        let mut reading = Reading { log: &*self.log, batch: start(after), limit };
+        let mut from = after.page;
+        let mut is_first = true;
+        loop {
+            let pages = self.log.read_pages(from, PAGES_AT_ONCE).await.map_err(failed)?;
+            if is_first {
+                check_history(after, pages.first())?;
+                is_first = false;
+            }
+            let Some(last) = pages.last() else { return Ok(reading.batch) };
+            from = last.number + 1;
+            for page in &pages {
+                if !reading.page(page).await? {
+                    return Ok(reading.batch);
+                }
+            }
+        }
+    }
+}
+
+fn start(after: &Checkpoint) -> Batch {
+    Batch { events: vec![], reached: Checkpoint { paused: None, ..after.clone() } }
+}
+
+/// The page of the checkpoint is still the one it was.
+fn check_history(after: &Checkpoint, page: Option<&Page>) -> Result<(), FeedError> {
+    if after.position == 0 {
+        return Ok(());
+    }
+    match page {
+        Some(page) if page.number == after.page && page.hash == after.page_hash => Ok(()),
+        Some(_) | None => Err(FeedError::OtherHistory),
+    }
+}
+
+fn failed(error: StoreError) -> FeedError {
+    FeedError::Failed(error.to_string())
+}
+
+struct Reading<'a> {
+    log: &'a dyn EventLog,
+    batch: Batch,
+    limit: usize,
+}
+
+impl Reading<'_> {
+    /// Takes the events of a page that are not taken yet. False when the batch is full or ends here.
+    async fn page(&mut self, page: &Page) -> Result<bool, FeedError> {
+        let mut position = page.first_position;
+        let mut due: Vec<(&PageEntry, u64)> = Vec::new();
+        for entry in &page.entries {
+            // Commits are taken whole, so the checkpoint is never inside of one.
+            if position > self.batch.reached.position {
+                due.push((entry, position));
+            }
+            position = position.saturating_add(entry.events);
+        }
+        for chunk in due.chunks(COMMITS_AT_ONCE) {
+            let ids: Vec<CommitId> = chunk.iter().map(|(entry, _)| entry.commit).collect();
+            let commits = self.log.read_commits(&ids).await.map_err(failed)?;
+            for ((entry, position), commit) in chunk.iter().zip(commits) {
+                if self.batch.events.len() >= self.limit {
+                    return Ok(false);
+                }
+                match take(entry, *position, commit) {
+                    Ok(events) => self.advance(page, events, position.saturating_add(entry.events) - 1),
+                    Err(poison) => {
+                        self.batch.reached.paused = Some(poison);
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn advance(&mut self, page: &Page, events: Vec<Recorded>, position: u64) {
+        self.batch.events.extend(events);
+        self.batch.reached = Checkpoint { position, page: page.number, page_hash: page.hash, paused: None };
+    }
+}
+
+/// The events of one commit, all of them or none: where one cannot be read, the feed ends before the commit.
+fn take(entry: &PageEntry, position: u64, commit: Option<Commit>) -> Result<Vec<Recorded>, Poison> {
+    let poison = |position: u64, reason: String| Poison { position, reason };
+    let commit = commit.ok_or_else(|| poison(position, format!("the commit {} is missing", entry.commit)))?;
+    if commit.events.len() as u64 != entry.events {
+        return Err(poison(position, format!("the commit {} has another number of events", entry.commit)));
+    }
+    let events = commit.events.iter().enumerate();
+    events
+        .map(|(index, event)| {
+            let position = position + index as u64;
+            Recorded::of(&commit, index, event, position).map_err(|error| poison(position, error.to_string()))
+        })
+        .collect()
+}
