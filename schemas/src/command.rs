@@ -44,7 +44,7 @@ pub enum Command {
     Start(StartContent),
     /// A step is about to begin.
     StartStep(Box<StepStarted>),
-    /// A step's run is over. Whether it is tried again is for the decider: `will_retry` is overwritten.
+    /// A step's run is over. `will_retry` says whether the worker would try it again; the decider has the last word.
     FinishStep(Box<StepFinished>),
     /// A tool reported results.
     ReportResults(Box<StepResultsReported>),

@@ -14,7 +14,7 @@ use crate::erasable::Erasable;
 use crate::hash::Hash;
 use crate::ids::{EventId, ExecutionId, StepKey, WorkerId};
 use crate::outcome::StepOutcome;
-use crate::plan::{CaseType, Priority};
+use crate::plan::{CaseType, OnInterrupt, Priority};
 use crate::status::ExecutionStatus;
 use crate::time::Timestamp;
 
@@ -96,6 +96,8 @@ constants! {
         Backoff,
         /// Its engine is shutting down.
         Drain,
+        /// Its worker was lost before the attempt began.
+        WorkerLost,
     }
 
     /// Why an execution was interrupted.
@@ -304,6 +306,8 @@ vocabulary! {
         pub max_attempts: u32,
         /// The running time it may take; none is no bound.
         pub timeout_ms: Option<u64>,
+        /// What becomes of it when its worker is lost in the middle.
+        pub on_interrupt: OnInterrupt,
         /// The tested revision's commit, where it is known.
         pub revision: Option<String>,
         /// Name and resolved inputs.

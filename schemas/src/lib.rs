@@ -14,6 +14,7 @@ pub mod ids;
 pub mod outcome;
 pub mod page;
 pub mod plan;
+pub mod published;
 pub mod status;
 mod text_serde;
 pub mod time;

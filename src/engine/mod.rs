@@ -1,1 +1,208 @@
 //! The shell around the decider: load, decide, append, act.
+//!
+//! [`Engine::request`] makes executions durable, [`Engine::run`] carries one out. A suite is [`suite`], a case is
+//! [`case`], its steps are carried out by the room `steps/`. Only [`journal`] appends.
+
+pub mod case;
+pub mod error;
+pub mod execution;
+pub mod journal;
+pub mod overhead;
+pub mod record;
+pub mod request;
+pub mod schedule;
+pub mod services;
+pub mod stop;
+pub mod suite;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use testledger_schemas::commit::{CommitId, StreamHead};
+use testledger_schemas::event::{StartContent, WorkerContent, WorkerStarted, WorkerStopped};
+use testledger_schemas::ids::{StreamId, WorkerId};
+use testledger_schemas::{Event, ExecutionId, Plan};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::bus::{Bus, Update};
+use crate::engine::error::ExecutionError;
+use crate::engine::execution::Execution;
+use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
+use crate::engine::overhead::Overheads;
+use crate::engine::stop::Stop;
+use crate::engine::watch::Watched;
+use crate::event_store::SharedLog;
+use crate::event_store::patient::PatientLog;
+use crate::ports::clock::SharedClock;
+use crate::ports::ids::SharedIds;
+use crate::settings::Settings;
+use crate::steps::context::LiveSink;
+use crate::steps::http::HttpClient;
+use crate::steps::launcher::SharedLauncher;
+use crate::steps::redact::Redactor;
+
+/// The ports and facts an engine is made of.
+pub struct Parts {
+    /// The log.
+    pub log: SharedLog,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// New ids.
+    pub ids: SharedIds,
+    /// Starts processes.
+    pub launcher: SharedLauncher,
+    /// Sends HTTP requests.
+    pub http: HttpClient,
+    /// Settings.
+    pub settings: Settings,
+    /// Who causes what is appended.
+    pub actor: String,
+    /// The environment that commands start from.
+    pub environment: BTreeMap<String, String>,
+    /// What repeating a test needs to know of this place.
+    pub place: StartContent,
+    /// This process, as the log names it.
+    pub process: WorkerStarted,
+}
+
+/// One engine: it has a worker id, and everything it runs is claimed under that.
+pub struct Engine {
+    /// Settings.
+    pub settings: Settings,
+    /// Where it appends.
+    pub journal: SharedJournal,
+    /// What it costs.
+    pub overheads: Overheads,
+    launcher: SharedLauncher,
+    http: HttpClient,
+    environment: BTreeMap<String, String>,
+    place: StartContent,
+    slots: Arc<Semaphore>,
+    watched: Arc<Watched>,
+    head: Mutex<StreamHead>,
+}
+
+impl Engine {
+    /// Starts an engine: its first append is its own, and everything acknowledged before that stands in the pages when
+    /// this returns.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if the log cannot be read or written.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, ExecutionError> {
+        let journal = Arc::new(Journal {
+            log: PatientLog::new(parts.log, parts.settings.store_patience),
+            clock: parts.clock,
+            worker: parts.ids.worker_id(),
+            ids: parts.ids,
+            actor: parts.actor,
+            bus: Bus::default(),
+            store_patience: parts.settings.store_patience,
+            own: OwnCommits::default(),
+        });
+        let from_page = journal.log.last_page().await?.number;
+        let watched = Arc::new(Watched::default());
+        let engine = Arc::new(Self {
+            slots: Arc::new(Semaphore::new(parts.settings.max_concurrent)),
+            settings: parts.settings,
+            journal: Arc::clone(&journal),
+            overheads: Overheads::default(),
+            launcher: parts.launcher,
+            http: parts.http,
+            environment: parts.environment,
+            place: parts.place,
+            watched: Arc::clone(&watched),
+            head: Mutex::new(StreamHead::EMPTY),
+        });
+        let first = engine.append_own(parts.process.into()).await?;
+        journal.sequenced(first, from_page).await?;
+        watch::follow(journal, watched, from_page);
+        Ok(engine)
+    }
+
+    /// The bus on which this engine tells what it does.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.journal.bus
+    }
+
+    /// This engine's id.
+    #[must_use]
+    pub fn worker(&self) -> WorkerId {
+        self.journal.worker
+    }
+
+    /// Carries out an execution that was requested, to its end.
+    ///
+    /// # Errors
+    /// [`ExecutionError`]; what was acknowledged until then stays, and can be recovered.
+    pub async fn run(self: &Arc<Self>, id: ExecutionId, plan: Arc<Plan>, stop: &Stop) -> Result<Execution, ExecutionError> {
+        let mut execution = Execution::load(Arc::clone(&self.journal), id, id).await?;
+        let _watch = self.watched.watch(id, stop.clone());
+        if plan.is_suite {
+            suite::run(self, &plan, &mut execution, stop).await?;
+        } else {
+            case::run_alone(self, &plan, &mut execution, stop).await?;
+        }
+        Ok(execution)
+    }
+
+    /// Ends the engine's work in good order.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if the log cannot be written.
+    pub async fn shut_down(&self) -> Result<CommitId, ExecutionError> {
+        self.append_own(WorkerStopped {}.into()).await
+    }
+
+    async fn append_own(&self, event: Event) -> Result<CommitId, ExecutionError> {
+        let mut head = self.head.lock().await;
+        let stream = StreamId::from(self.journal.worker);
+        let place =
+            Place { stream, head: *head, claim_epoch: None, correlation_id: None, causation_id: None };
+        match self.journal.append(place, vec![event]).await {
+            Ok(appended) => {
+                *head = appended.head;
+                Ok(CommitId { stream, number: appended.head.number })
+            }
+            Err(AppendRefused::Conflict) => {
+                Err(ExecutionError::Internal("another engine writes under this engine's id".to_owned()))
+            }
+            Err(AppendRefused::Error(error)) => Err(error),
+        }
+    }
+
+    /// What must not be seen of a plan's run: the values of its secrets.
+    fn redactor(&self, plan: &Plan) -> Redactor {
+        Redactor::new(plan.secrets.iter().filter_map(|name| self.environment.get(name)).cloned())
+    }
+
+    fn live(&self) -> LiveSink {
+        let bus = self.journal.bus.clone();
+        Arc::new(move |output| bus.publish(Update::Output(output)))
+    }
+}
+
+/// This process, as the log names it.
+#[must_use]
+pub fn this_process(host: &str) -> WorkerStarted {
+    let pid = std::process::id();
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    WorkerStarted {
+        pid,
+        boot_id: boot_id.trim().to_owned(),
+        started_ticks: started_ticks(pid).unwrap_or(0),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        content: WorkerContent { host: host.to_owned() }.into(),
+    }
+}
+
+/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat` (`proc(5)`); none if there is no such
+/// process.
+#[must_use]
+pub fn started_ticks(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, field 2, may hold blanks and parentheses: count from behind its last one.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}

@@ -8,6 +8,7 @@ use testledger_schemas::event::OutputStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::event_store::SharedLog;
+use crate::steps::http::HttpClient;
 use crate::steps::launcher::SharedLauncher;
 use crate::steps::redact::Redactor;
 
@@ -48,7 +49,7 @@ pub struct StepContext {
     /// Starts processes.
     pub launcher: SharedLauncher,
     /// Sends HTTP requests.
-    pub http: reqwest::Client,
+    pub http: HttpClient,
     /// Where artifacts go.
     pub log: SharedLog,
     /// What must not be seen.

@@ -14,6 +14,8 @@ pub mod prepare;
 pub mod redact;
 pub mod service;
 pub mod spawner;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 

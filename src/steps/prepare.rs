@@ -1,9 +1,17 @@
 //! From a step of the plan to something that can be carried out: templates resolved, paths made absolute.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use testledger_schemas::plan::{Capture, CaptureSource, HttpBody, HttpExpect, RunExpect};
+use minijinja::value::{Serde, Value};
+use testledger_schemas::Plan;
+use testledger_schemas::plan::{
+    Action, Capture, CommandLine, HttpAction, HttpBody, HttpExpect, Ready, Report, RunAction, RunExpect, Service, Step,
+    TextExpect, ValueExpect,
+};
+
+pub use crate::plan::fits_a_command;
+use crate::plan::template::{self, Names, TemplateError};
 
 /// What templates can name. Filled by the engine, step by step.
 #[derive(Clone, Debug, Default)]
@@ -65,11 +73,343 @@ pub struct PreparedHttp {
     pub capture: BTreeMap<String, Capture>,
 }
 
-/// Whether a capture can be made of a command's result: header and status belong to responses.
-#[must_use]
-pub fn fits_a_command(source: &CaptureSource) -> bool {
-    match source {
-        CaptureSource::Json(_) | CaptureSource::Regex(_) | CaptureSource::Text => true,
-        CaptureSource::Header(_) | CaptureSource::Status => false,
+/// A service that is ready to be started.
+#[derive(Clone, Debug)]
+pub struct PreparedService {
+    /// Program and arguments (for a shell line: `sh`, `-c`, the line).
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// The working directory, absolute.
+    pub directory: PathBuf,
+    /// When it is ready.
+    pub ready: Ready,
+}
+
+/// Why a step cannot be prepared.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A template has no result.
+    #[error("{field}: {reason}")]
+    Template {
+        /// The field of the step.
+        field: String,
+        /// Why.
+        reason: TemplateError,
+    },
+    /// What a field became cannot be used.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field of the step.
+        field: String,
+        /// Why, with what would be right.
+        reason: String,
+    },
+}
+
+/// The most bytes that all texts of one prepared step have together: 4 MiB.
+pub const MAX_PREPARED_BYTES: usize = 4 << 20;
+
+impl Scope {
+    /// Everything that templates can name.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let texts = |map: &BTreeMap<String, String>| Value::from(Serde(map));
+        let mut names: BTreeMap<String, Value> =
+            self.captures.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value)))).collect();
+        let captures: Value = names.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        names.insert("captures".to_owned(), captures);
+        names.insert("env".to_owned(), texts(&self.env));
+        names.insert("params".to_owned(), texts(&self.params));
+        names.insert("matrix".to_owned(), texts(&self.matrix));
+        let mut execution = BTreeMap::new();
+        for (name, value) in &self.facts {
+            match name.split_once('.') {
+                Some((_, below)) => {
+                    execution.insert(below.to_owned(), value.clone());
+                }
+                None => {
+                    names.insert(name.clone(), Value::from(value.as_str()));
+                }
+            }
+        }
+        names.insert("execution".to_owned(), texts(&execution));
+        Names::new(names)
     }
+}
+
+/// Resolves the templates of a step. `environment` is the whole process environment of the case, resolved and merged
+/// (engine, plan, case); the step's own comes on top of it. `scope.env` is not read: `environment` is what
+/// `env.NAME` means.
+///
+/// # Errors
+/// [`PrepareError`] with the field of the step.
+pub fn prepare(
+    plan: &Plan,
+    step: &Step,
+    environment: &BTreeMap<String, String>,
+    scope: &Scope,
+) -> Result<Prepared, PrepareError> {
+    match &step.action {
+        Action::Run(run) => prepare_run(plan, step, run, environment, scope).map(Prepared::Run),
+        Action::Http(http) => {
+            let mut resolver = Resolver::new(&Scope { env: environment.clone(), ..scope.clone() });
+            resolver.http(step, http).map(Prepared::Http)
+        }
+    }
+}
+
+/// Resolves the templates of a service. `environment` is the resolved environment of the plan.
+///
+/// # Errors
+/// [`PrepareError`] with the field of the service.
+pub fn prepare_service(
+    plan: &Plan,
+    service: &Service,
+    environment: &BTreeMap<String, String>,
+    scope: &Scope,
+) -> Result<PreparedService, PrepareError> {
+    let env = resolve_env(&service.env, environment, scope)?;
+    let mut resolver = Resolver::new(&Scope { env: env.clone(), ..scope.clone() });
+    let ready = match &service.ready {
+        Ready::Started => Ready::Started,
+        Ready::Http(url) => Ready::Http(checked_url("ready.http", resolver.text("ready.http", url)?)?),
+        Ready::Tcp(address) => Ready::Tcp(resolver.text("ready.tcp", address)?),
+        Ready::Log(regex) => Ready::Log(regex.clone()),
+    };
+    Ok(PreparedService {
+        argv: resolver.argv(&service.command)?,
+        directory: resolver.directory(plan, service.directory.as_deref())?,
+        env: env.into_iter().collect(),
+        ready,
+    })
+}
+
+/// Resolves environment variables on top of `base`, in order: a value may name what `base` has and what stands before
+/// it, as `env.NAME`.
+///
+/// # Errors
+/// [`PrepareError`] with the name of the variable.
+pub fn resolve_env(
+    pairs: &[(String, String)],
+    base: &BTreeMap<String, String>,
+    scope: &Scope,
+) -> Result<BTreeMap<String, String>, PrepareError> {
+    let mut env = base.clone();
+    let mut bytes = 0;
+    for (name, value) in pairs {
+        let resolved = if template::is_template(value) {
+            let scope = Scope { env: env.clone(), ..scope.clone() };
+            template::render(value, &scope.names())
+                .map_err(|reason| PrepareError::Template { field: format!("env.{name}"), reason })?
+        } else {
+            value.clone()
+        };
+        bytes += resolved.len();
+        check_argument(&format!("env.{name}"), &resolved)?;
+        check_size(&format!("env.{name}"), bytes)?;
+        env.insert(name.clone(), resolved);
+    }
+    Ok(env)
+}
+
+fn prepare_run(
+    plan: &Plan,
+    step: &Step,
+    run: &RunAction,
+    environment: &BTreeMap<String, String>,
+    scope: &Scope,
+) -> Result<PreparedRun, PrepareError> {
+    let env = resolve_env(&run.env, environment, scope)?;
+    let mut resolver = Resolver::new(&Scope { env: env.clone(), ..scope.clone() });
+    let directory = resolver.directory(plan, run.directory.as_deref())?;
+    let junit = match &step.report {
+        Some(Report::JUnit(path)) => Some(absolute(&directory, &resolver.text("report.junit", path)?)),
+        None => None,
+    };
+    Ok(PreparedRun {
+        argv: resolver.argv(&run.command)?,
+        expect: RunExpect {
+            exit_codes: run.expect.exit_codes.clone(),
+            stdout: resolver.text_expect("expect.stdout", &run.expect.stdout)?,
+            stderr: resolver.text_expect("expect.stderr", &run.expect.stderr)?,
+            within_ms: run.expect.within_ms,
+        },
+        capture: step.capture.clone(),
+        env: env.into_iter().collect(),
+        directory,
+        junit,
+    })
+}
+
+/// A relative path starts from `base`; `.` and `..` are left to the system, which knows the links.
+fn absolute(base: &Path, path: &str) -> PathBuf {
+    base.join(path)
+}
+
+fn check_argument(field: &str, text: &str) -> Result<(), PrepareError> {
+    if text.contains('\0') {
+        let reason = "it has a zero character in it: no program can be given one".to_owned();
+        return Err(PrepareError::Invalid { field: field.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn check_size(field: &str, bytes: usize) -> Result<(), PrepareError> {
+    if bytes > MAX_PREPARED_BYTES {
+        let reason = format!("the texts of this step have more than {MAX_PREPARED_BYTES} bytes: put them into a file");
+        return Err(PrepareError::Invalid { field: field.to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn checked_url(field: &str, url: String) -> Result<String, PrepareError> {
+    if url.starts_with("http://") || url.starts_with("https://") {
+        return Ok(url);
+    }
+    let reason = format!("`{url}` is not a URL: it must begin with `http://` or `https://`");
+    Err(PrepareError::Invalid { field: field.to_owned(), reason })
+}
+
+/// Resolves texts one after the other, and counts what they become.
+struct Resolver {
+    names: Names,
+    bytes: usize,
+}
+
+impl Resolver {
+    fn new(scope: &Scope) -> Self {
+        Self { names: scope.names(), bytes: 0 }
+    }
+
+    fn text(&mut self, field: &str, text: &str) -> Result<String, PrepareError> {
+        let resolved = template::render(text, &self.names)
+            .map_err(|reason| PrepareError::Template { field: field.to_owned(), reason })?;
+        self.bytes += resolved.len();
+        check_size(field, self.bytes)?;
+        Ok(resolved)
+    }
+
+    fn texts(&mut self, field: &str, texts: &[String]) -> Result<Vec<String>, PrepareError> {
+        texts.iter().map(|text| self.text(field, text)).collect()
+    }
+
+    fn pairs(&mut self, field: &str, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, PrepareError> {
+        pairs.iter().map(|(name, text)| Ok((name.clone(), self.text(&format!("{field}.{name}"), text)?))).collect()
+    }
+
+    fn optional(&mut self, field: &str, text: Option<&String>) -> Result<Option<String>, PrepareError> {
+        text.map(|text| self.text(field, text)).transpose()
+    }
+
+    fn argv(&mut self, command: &CommandLine) -> Result<Vec<String>, PrepareError> {
+        let argv = match command {
+            CommandLine::Argv(argv) => self.texts("run", argv)?,
+            CommandLine::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+        };
+        argv.iter().try_for_each(|argument| check_argument("run", argument))?;
+        if argv.first().is_none_or(String::is_empty) {
+            let reason = "the program has no name".to_owned();
+            return Err(PrepareError::Invalid { field: "run".to_owned(), reason });
+        }
+        Ok(argv)
+    }
+
+    fn directory(&mut self, plan: &Plan, directory: Option<&str>) -> Result<PathBuf, PrepareError> {
+        let base = Path::new(&plan.directory);
+        match directory {
+            Some(directory) => Ok(absolute(base, &self.text("directory", directory)?)),
+            None => Ok(base.to_owned()),
+        }
+    }
+
+    /// JSON text, the texts within which are templates.
+    fn json(&mut self, field: &str, text: &str) -> Result<String, PrepareError> {
+        let invalid =
+            |error: serde_json::Error| PrepareError::Invalid { field: field.to_owned(), reason: error.to_string() };
+        let mut value: serde_json::Value = serde_json::from_str(text).map_err(invalid)?;
+        self.json_texts(field, &mut value)?;
+        Ok(value.to_string())
+    }
+
+    /// The depth is that of the plan's file, which is bounded.
+    fn json_texts(&mut self, field: &str, value: &mut serde_json::Value) -> Result<(), PrepareError> {
+        match value {
+            serde_json::Value::String(text) => {
+                let resolved = template::render_json(text, &self.names)
+                    .map_err(|reason| PrepareError::Template { field: field.to_owned(), reason })?;
+                self.bytes += resolved.as_str().map_or_else(|| resolved.to_string().len(), str::len);
+                check_size(field, self.bytes)?;
+                *value = resolved;
+                Ok(())
+            }
+            serde_json::Value::Array(items) => items.iter_mut().try_for_each(|item| self.json_texts(field, item)),
+            serde_json::Value::Object(fields) => fields.values_mut().try_for_each(|item| self.json_texts(field, item)),
+            serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => Ok(()),
+        }
+    }
+
+    fn text_expect(&mut self, field: &str, expect: &TextExpect) -> Result<TextExpect, PrepareError> {
+        Ok(TextExpect {
+            equals: self.optional(field, expect.equals.as_ref())?,
+            contains: self.texts(field, &expect.contains)?,
+            not_contains: self.texts(field, &expect.not_contains)?,
+            matches: self.texts(field, &expect.matches)?,
+        })
+    }
+
+    fn value_expects(
+        &mut self,
+        field: &str,
+        expects: &BTreeMap<String, ValueExpect>,
+    ) -> Result<BTreeMap<String, ValueExpect>, PrepareError> {
+        let resolve = |(name, expect): (&String, &ValueExpect)| {
+            let field = format!("{field}.{name}");
+            let resolved = ValueExpect {
+                equals: expect.equals.as_ref().map(|json| self.json(&field, json)).transpose()?,
+                contains: self.optional(&field, expect.contains.as_ref())?,
+                matches: self.optional(&field, expect.matches.as_ref())?,
+                ..expect.clone()
+            };
+            Ok((name.clone(), resolved))
+        };
+        expects.iter().map(resolve).collect()
+    }
+
+    fn http(&mut self, step: &Step, http: &HttpAction) -> Result<PreparedHttp, PrepareError> {
+        let url = checked_url("http.url", self.text("http.url", &http.url)?)?;
+        let query = self.pairs("http.query", &http.query)?;
+        Ok(PreparedHttp {
+            method: http.method.clone(),
+            url: with_query("http.url", &url, &query)?,
+            headers: self.pairs("http.headers", &http.headers)?,
+            body: match &http.body {
+                HttpBody::None => HttpBody::None,
+                HttpBody::Json(json) => HttpBody::Json(self.json("http.json", json)?),
+                HttpBody::Form(fields) => HttpBody::Form(self.pairs("http.form", fields)?),
+                HttpBody::Text(text) => HttpBody::Text(self.text("http.text", text)?),
+            },
+            follow_redirects: http.follow_redirects,
+            expect: HttpExpect {
+                status: http.expect.status.clone(),
+                headers: self.value_expects("expect.headers", &http.expect.headers)?,
+                json: self.value_expects("expect.json", &http.expect.json)?,
+                text: self.text_expect("expect.text", &http.expect.text)?,
+                within_ms: http.expect.within_ms,
+            },
+            capture: step.capture.clone(),
+        })
+    }
+}
+
+/// The URL with query parameters added, each encoded.
+fn with_query(field: &str, url: &str, query: &[(String, String)]) -> Result<String, PrepareError> {
+    let mut parsed = reqwest::Url::parse(url).map_err(|error| PrepareError::Invalid {
+        field: field.to_owned(),
+        reason: format!("`{url}` is not a URL: {error}"),
+    })?;
+    if !query.is_empty() {
+        parsed.query_pairs_mut().extend_pairs(query);
+    }
+    Ok(parsed.into())
 }

@@ -106,6 +106,9 @@ pub struct Plan {
     pub directory: String,
     /// Parameters with their values for this run.
     pub params: BTreeMap<String, String>,
+    /// Parameters that must be given a value before the plan can run; empty in a plan that runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_params: Vec<String>,
     /// Environment of every command, templates unresolved, in order.
     pub env: Vec<(String, String)>,
     /// The names of the environment variables that hold secrets; never their values.

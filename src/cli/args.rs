@@ -1,0 +1,284 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use testledger_schemas::page::Anchor;
+use testledger_schemas::plan::Priority;
+
+use crate::cli::exit::EXIT_CODES;
+
+/// Runs tests and keeps every fact in an append-only event log.
+#[derive(Parser, Debug)]
+#[command(name = "testledger", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// Where the log is: sqlite:PATH (default: sqlite:.testledger/ledger.db; also TESTLEDGER_STORE)
+    #[arg(long, global = true, value_name = "STORE")]
+    pub store: Option<String>,
+    /// Write diagnostics of this program itself to standard error (-v, -vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run plans, or any test command: `testledger run plan.yaml`, `testledger run -- pytest -q`
+    Run(Box<RunArgs>),
+    /// Look at executions, cancel them, run them again
+    #[command(subcommand)]
+    Executions(ExecutionsCommand),
+    /// Print the events of the log, in order
+    Events(EventsArgs),
+    /// Check plans without running them
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Print the JSON Schema of plans, events, or `--json` output
+    Schema(SchemaArgs),
+    /// Prove that the log is whole and unaltered; hand it out; erase what must not stay
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// List all settings, with their values here and the ways to set them
+    Settings,
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which cases of a plan run.
+#[derive(Args, Debug, Default)]
+pub struct SelectArgs {
+    /// Run only the case with this id, and what it needs (may be repeated)
+    #[arg(long = "case", value_name = "ID")]
+    pub cases: Vec<String>,
+    /// Run only cases with this tag, and what they need (may be repeated: any of them)
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Run only cases of at least this priority, and what they need
+    #[arg(long, value_name = "PRIORITY", value_enum)]
+    pub priority: Option<PriorityArg>,
+}
+
+/// A priority as it is written on the command line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum PriorityArg {
+    /// When nothing else waits
+    Low,
+    /// The default
+    Normal,
+    /// Before the normal ones
+    High,
+    /// Before all others
+    Critical,
+}
+
+impl From<PriorityArg> for Priority {
+    fn from(priority: PriorityArg) -> Self {
+        match priority {
+            PriorityArg::Low => Self::Low,
+            PriorityArg::Normal => Self::Normal,
+            PriorityArg::High => Self::High,
+            PriorityArg::Critical => Self::Critical,
+        }
+    }
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Plans (YAML files)
+    #[arg(value_name = "PLAN", required_unless_present = "wrapped")]
+    pub plans: Vec<PathBuf>,
+    /// A command to run as one execution of one step
+    #[arg(last = true, value_name = "CMD", conflicts_with = "plans")]
+    pub wrapped: Vec<String>,
+    /// What of the plans
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// How many cases run side by side (default: the number of cores)
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub jobs: Option<u32>,
+    /// Stop at the first case that fails
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Try every case again up to so many times, whatever the plan says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: Option<u32>,
+    /// Say what would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Show the output of every step while it runs
+    #[arg(long)]
+    pub no_capture: bool,
+    /// Write a JUnit XML report to this file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Print the result as JSON on standard output, progress on standard error
+    #[arg(long)]
+    pub json: bool,
+    /// The same key means the same execution: asking twice runs once
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// The tested revision (default: that of the git checkout here)
+    #[arg(long, value_name = "REV")]
+    pub revision: Option<String>,
+    /// Who runs the tests (default: user@host, marked unverified)
+    #[arg(long, value_name = "WHO")]
+    pub actor: Option<String>,
+    /// The value of a parameter of the plan (may be repeated)
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub params: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// `executions`.
+#[derive(Subcommand, Debug)]
+pub enum ExecutionsCommand {
+    /// List executions, the newest first
+    List(ListArgs),
+    /// Show one execution with its attempts and steps, or the cases of a suite
+    Show {
+        /// The execution's id, or the beginning of it (8 characters or more)
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask an execution to stop; whoever runs it acts within a second
+    Cancel {
+        /// The execution's id, or the beginning of it
+        id: String,
+    },
+    /// Run an execution again, as a new one that is linked to it
+    Retry {
+        /// The execution's id, or the beginning of it
+        id: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `executions list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only with this status (may be repeated)
+    #[arg(long, value_name = "STATUS")]
+    pub status: Vec<String>,
+    /// Only with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Only of this suite
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// The cases of suites, too
+    #[arg(long)]
+    pub all: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// Only those of this execution (of a suite: those of its cases, too)
+    #[arg(long, value_name = "ID")]
+    pub execution: Option<String>,
+    /// Only those after this position
+    #[arg(long, value_name = "POSITION", default_value_t = 0)]
+    pub after: u64,
+    /// Go on with what is appended from now on
+    #[arg(long)]
+    pub follow: bool,
+    /// As JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `plan`.
+#[derive(Subcommand, Debug)]
+pub enum PlanCommand {
+    /// Read plans and say everything that is wrong with them
+    Check {
+        /// Plans (YAML files)
+        #[arg(required = true)]
+        plans: Vec<PathBuf>,
+        /// Print the validated plans as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `schema`.
+#[derive(Args, Debug)]
+pub struct SchemaArgs {
+    /// Which one; without it, their names are listed
+    pub name: Option<String>,
+}
+
+/// `audit`.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Check every hash, chain, position and reference of the log
+    Verify {
+        /// A PAGE:HASH that an earlier run printed: proves that nothing before it was rewritten or cut
+        #[arg(long, value_name = "PAGE:HASH")]
+        expect: Option<Anchor>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the log as JSON lines with all hashes
+    Export {
+        /// Where to (default: standard output)
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take the content of events away, lawfully: hashes stay, and the erasure is itself an event
+    Erase {
+        /// The execution's id, or the beginning of it
+        #[arg(long, value_name = "ID")]
+        execution: String,
+        /// Only this event (may be repeated; default: all of the execution)
+        #[arg(long = "event", value_name = "EVENT_ID")]
+        events: Vec<testledger_schemas::EventId>,
+        /// On what grounds
+        #[arg(long)]
+        grounds: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrapped_command_keeps_its_own_flags() {
+        let cli = Cli::try_parse_from(["testledger", "run", "--json", "--", "pytest", "-q", "--json"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        assert_eq!(run.wrapped, ["pytest", "-q", "--json"]);
+        assert!(Cli::try_parse_from(["testledger", "run"]).is_err());
+        assert!(Cli::try_parse_from(["testledger", "run", "a.yaml", "--", "b"]).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! The only place that appends: seals commits, waits until they are durable, tells the bus.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use testledger_schemas::commit::{Commit, CommitId, Envelope, RecordedEvent, StreamHead};
+use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
+use testledger_schemas::{Event, Timestamp};
+
+use crate::bus::{Acknowledged, Bus, Update};
+use crate::engine::error::ExecutionError;
+use crate::event_store::{AppendError, SharedLog};
+use crate::ports::clock::SharedClock;
+use crate::ports::ids::SharedIds;
+
+/// The longest wait for a page before the log is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Everything an append needs besides the events.
+pub struct Journal {
+    /// The log; patient with its store.
+    pub log: SharedLog,
+    /// The time of day.
+    pub clock: SharedClock,
+    /// New ids.
+    pub ids: SharedIds,
+    /// Who causes what is appended.
+    pub actor: String,
+    /// This engine.
+    pub worker: WorkerId,
+    /// Who hears of it.
+    pub bus: Bus,
+    /// How long a page may be waited for.
+    pub store_patience: Duration,
+    /// What this engine wrote.
+    pub own: OwnCommits,
+}
+
+/// A journal that is shared by everything in this process.
+pub type SharedJournal = Arc<Journal>;
+
+/// What an append has led to.
+pub struct Appended {
+    /// The end of the stream.
+    pub head: StreamHead,
+    /// The last event.
+    pub last_event: Option<EventId>,
+    /// The events.
+    pub events: Arc<Vec<Event>>,
+}
+
+/// The commits this engine wrote and has not yet met again when following the log: it need not read its own.
+#[derive(Default)]
+pub struct OwnCommits(Mutex<BTreeSet<CommitId>>);
+
+impl OwnCommits {
+    fn add(&self, commit: CommitId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(commit);
+    }
+
+    /// Whether this is one of them; it is forgotten then.
+    pub fn take(&self, commit: CommitId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&commit)
+    }
+}
+
+/// Why an append was given up.
+#[derive(Debug)]
+pub enum AppendRefused {
+    /// Somebody else was first: decide anew.
+    Conflict,
+    /// Everything else.
+    Error(ExecutionError),
+}
+
+impl From<AppendError> for AppendRefused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } => Self::Conflict,
+            AppendError::Invalid { .. } => Self::Error(ExecutionError::Internal(error.to_string())),
+            AppendError::Store(error) => Self::Error(error.into()),
+        }
+    }
+}
+
+impl From<ExecutionError> for AppendRefused {
+    fn from(error: ExecutionError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Where and under what an append is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its end.
+    pub head: StreamHead,
+    /// The claim under which it is written.
+    pub claim_epoch: Option<u64>,
+    /// The root execution.
+    pub correlation_id: Option<ExecutionId>,
+    /// The event that led to it.
+    pub causation_id: Option<EventId>,
+}
+
+impl Journal {
+    /// The time of day.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Appends events as one commit, and waits until they are durable.
+    ///
+    /// # Errors
+    /// A conflict, or [`ExecutionError`] once the store's patience is used up.
+    pub async fn append(&self, place: Place, events: Vec<Event>) -> Result<Appended, AppendRefused> {
+        let commit = self.seal(place, &events)?;
+        let (head, recorded_at) = (commit.head(), commit.recorded_at);
+        let last_event = commit.events.last().map(|event| event.event_id);
+        self.own.add(commit.id);
+        let id = commit.id;
+        if let Err(error) = self.log.append(commit).await {
+            self.own.take(id);
+            return Err(error.into());
+        }
+        let events = Arc::new(events);
+        if let Some(execution) = place.stream.execution() {
+            let acknowledged = Acknowledged { execution, recorded_at, events: Arc::clone(&events) };
+            self.bus.publish(Update::Acknowledged(acknowledged));
+        }
+        Ok(Appended { head, last_event, events })
+    }
+
+    fn seal(&self, place: Place, events: &[Event]) -> Result<Commit, ExecutionError> {
+        let recorded: Result<Vec<_>, _> = events
+            .iter()
+            .map(|event| RecordedEvent::write(self.ids.event_id(), self.ids.nonce(), event))
+            .collect();
+        let recorded = recorded.map_err(|error| ExecutionError::Internal(error.to_string()))?;
+        let envelope = Envelope {
+            recorded_at: self.now(),
+            actor: self.actor.clone(),
+            worker: Some(self.worker),
+            claim_epoch: place.claim_epoch,
+            correlation_id: place.correlation_id,
+            causation_id: place.causation_id,
+        };
+        Ok(Commit::seal(place.stream, place.head, envelope, recorded)?)
+    }
+
+    /// Waits until this commit stands in a page, and gives the last page then.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if the log cannot be read or the page does not come within the store's patience.
+    pub async fn sequenced(&self, commit: CommitId, from_page: u64) -> Result<testledger_schemas::Page, ExecutionError> {
+        let search = async {
+            let mut head = self.log.head();
+            let mut next = from_page;
+            loop {
+                let pages = self.log.read_pages(next, PAGES_AT_ONCE).await?;
+                for page in pages {
+                    next = page.number + 1;
+                    if page.entries.iter().any(|entry| entry.commit == commit) {
+                        return Ok(page);
+                    }
+                }
+                // The wake-up may come from before the look: hence a bound on each wait.
+                let _ = tokio::time::timeout(LOOK_AGAIN, head.changed()).await;
+            }
+        };
+        tokio::time::timeout(self.store_patience, search).await.unwrap_or_else(|_| {
+            let waited_ms = crate::ports::clock::ms(self.store_patience);
+            Err(ExecutionError::Timeout { what: format!("a position for commit {commit}"), waited_ms })
+        })
+    }
+}
+
+/// How many pages are read at once.
+const PAGES_AT_ONCE: usize = 256;

@@ -1,0 +1,292 @@
+//! A suite: services up, cases side by side in their order, services down, one verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use testledger_schemas::command::{Command, Conclusion};
+use testledger_schemas::event::{CancelReason, StatusTally};
+use testledger_schemas::{ExecutionStatus, Plan, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::engine::Engine;
+use crate::engine::case::{self, AttemptEnd};
+use crate::engine::error::ExecutionError;
+use crate::engine::execution::Execution;
+use crate::engine::schedule::Schedule;
+use crate::engine::services::Services;
+use crate::engine::stop::Stop;
+use crate::execution::Refusal;
+use crate::ports::clock::ms;
+
+/// How many cancellations of cases wait for their acknowledgement at once.
+const CANCELLATIONS_AT_ONCE: usize = 512;
+
+/// Runs a suite to its verdict.
+///
+/// # Errors
+/// [`ExecutionError`] if the log cannot be read or written, or another worker has the suite.
+pub async fn run(
+    engine: &Arc<Engine>,
+    plan: &Arc<Plan>,
+    root: &mut Execution,
+    stop: &Stop,
+) -> Result<(), ExecutionError> {
+    if root.state().is_final() {
+        return Ok(());
+    }
+    let began = Instant::now();
+    let claim = [Command::MakeReady, Command::Claim(engine.journal.worker), Command::Start(engine.place.clone())];
+    match root.act(&claim).await {
+        Ok(_) => {}
+        Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {
+            return Cases::new(engine, plan, root, stop).cancel_all(CancelReason::ParentCancelled).await.map(drop);
+        }
+        Err(error) => return Err(error),
+    }
+    let deadline = plan.deadline_ms.map(|deadline| fire_at(stop.clone(), Duration::from_millis(deadline)));
+    let ran = run_claimed(engine, plan, root, stop).await;
+    if let Some(deadline) = deadline {
+        deadline.abort();
+    }
+    let (conclusion, cases) = ran?;
+    give_verdict(root, stop, conclusion, ms(began.elapsed()), cases).await
+}
+
+fn fire_at(stop: Stop, after: Duration) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        stop.fire(CancelReason::Deadline);
+    })
+}
+
+async fn run_claimed(
+    engine: &Arc<Engine>,
+    plan: &Arc<Plan>,
+    root: &mut Execution,
+    stop: &Stop,
+) -> Result<(Conclusion, StatusTally), ExecutionError> {
+    let (services, all_ready) = Services::start(engine, plan, root, stop).await?;
+    let mut cases = Cases::new(engine, plan, root, stop);
+    let ran = if all_ready {
+        cases.run().await
+    } else {
+        let reason = stop.reason().unwrap_or(CancelReason::SetupFailed);
+        cases.cancel_all(reason).await
+    };
+    services.stop(engine, root).await?;
+    let conclusion = if all_ready || stop.reason().is_some() { Conclusion::Finished } else { Conclusion::SetupFailed };
+    Ok((conclusion, ran?))
+}
+
+/// The suite's own end: out of time, stopped, or what its cases came to.
+async fn give_verdict(
+    root: &mut Execution,
+    stop: &Stop,
+    conclusion: Conclusion,
+    duration_ms: u64,
+    cases: StatusTally,
+) -> Result<(), ExecutionError> {
+    let passed = cases.get(&ExecutionStatus::Passed).copied() == Some(cases.values().sum());
+    let mut commands = vec![];
+    let conclusion = match stop.reason() {
+        Some(CancelReason::Deadline) if !passed => Conclusion::TimedOut,
+        Some(reason) if !passed => {
+            commands.push(Command::RequestCancellation(reason));
+            conclusion
+        }
+        Some(_) | None => conclusion,
+    };
+    commands.push(Command::Conclude { conclusion, duration_ms, cases });
+    match root.act(&commands).await {
+        Ok(_) | Err(ExecutionError::Refused { refusal: Refusal::Final(_) | Refusal::StaleClaim, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The cases of a suite on their way.
+struct Cases<'a> {
+    engine: &'a Arc<Engine>,
+    plan: &'a Arc<Plan>,
+    parent: testledger_schemas::ExecutionId,
+    /// Fires for the suite's reasons and for fail-fast.
+    stop: Stop,
+    schedule: Schedule,
+    tasks: JoinSet<(usize, Execution, Result<AttemptEnd, ExecutionError>)>,
+    /// The cases that wait for their next attempt, with the time it is due.
+    waiting: BTreeSet<(Timestamp, usize)>,
+    /// The executions that have begun and do not run now.
+    idle: BTreeMap<usize, Execution>,
+    ended: StatusTally,
+    stopping: bool,
+    failure: Option<ExecutionError>,
+}
+
+impl<'a> Cases<'a> {
+    fn new(engine: &'a Arc<Engine>, plan: &'a Arc<Plan>, root: &Execution, stop: &Stop) -> Self {
+        Self {
+            engine,
+            plan,
+            parent: root.id(),
+            stop: stop.child(),
+            schedule: Schedule::new(&plan.cases),
+            tasks: JoinSet::new(),
+            waiting: BTreeSet::new(),
+            idle: BTreeMap::new(),
+            ended: StatusTally::new(),
+            stopping: false,
+            failure: None,
+        }
+    }
+
+    async fn run(&mut self) -> Result<StatusTally, ExecutionError> {
+        let jobs = self.jobs();
+        loop {
+            self.hand_out(jobs);
+            if self.tasks.is_empty() && self.waiting.is_empty() {
+                break;
+            }
+            let stop = self.stop.token().clone();
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                Some(joined) = self.tasks.join_next() => self.joined(joined).await,
+                () = stop.cancelled(), if !self.stopping => self.stop_all().await,
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.wake_up(),
+            }
+        }
+        self.stop_all().await;
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(self.ended.clone()),
+        }
+    }
+
+    fn jobs(&self) -> usize {
+        let own = self.plan.concurrency.map_or(usize::MAX, |jobs| jobs as usize);
+        own.min(self.engine.settings.jobs).max(1)
+    }
+
+    fn hand_out(&mut self, jobs: usize) {
+        while !self.stopping && self.tasks.len() < jobs {
+            let Some(case) = self.schedule.next() else { break };
+            let idle = self.idle.remove(&case);
+            let execution = idle.unwrap_or_else(|| self.engine.child(self.parent, &self.plan.cases[case]));
+            self.start(case, execution);
+        }
+    }
+
+    fn start(&mut self, case: usize, mut execution: Execution) {
+        let (engine, plan, stop) = (Arc::clone(self.engine), Arc::clone(self.plan), self.stop.child());
+        self.tasks.spawn(async move {
+            let _watch = engine.watched.watch(execution.id(), stop.clone());
+            let ran = match execution.refresh().await {
+                Ok(_) => case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop).await,
+                Err(error) => Err(error),
+            };
+            (case, execution, ran)
+        });
+    }
+
+    /// How long until the next waiting case is due.
+    fn next_due(&self) -> Option<Duration> {
+        let now = self.engine.journal.now();
+        self.waiting.first().map(|(due, _)| Duration::from_millis(due.since_ms(now)))
+    }
+
+    /// Those whose wait is over may start again, in their order.
+    fn wake_up(&mut self) {
+        let now = self.engine.journal.now();
+        while let Some((_, case)) = self.waiting.first().copied().filter(|(due, _)| *due <= now) {
+            self.waiting.pop_first();
+            self.schedule.make_ready(case);
+        }
+    }
+
+    async fn joined(&mut self, joined: Result<(usize, Execution, Result<AttemptEnd, ExecutionError>), tokio::task::JoinError>) {
+        match joined {
+            Ok((case, execution, Ok(AttemptEnd::Retry { not_before }))) => {
+                self.waiting.insert((not_before, case));
+                self.idle.insert(case, execution);
+                if self.stopping {
+                    self.stop_all().await;
+                }
+            }
+            Ok((case, execution, Ok(AttemptEnd::Over))) => self.over(case, &execution).await,
+            Ok((_, _, Err(error))) => self.fail(error),
+            Err(error) => self.fail(ExecutionError::Internal(error.to_string())),
+        }
+    }
+
+    /// The log is away, or this program has a bug: nothing goes on, and what runs is stopped.
+    fn fail(&mut self, error: ExecutionError) {
+        self.stop.fire(CancelReason::StoreUnavailable);
+        self.stopping = true;
+        self.failure.get_or_insert(error);
+    }
+
+    async fn over(&mut self, case: usize, execution: &Execution) {
+        let status = execution.state().status.unwrap_or(ExecutionStatus::Pending);
+        *self.ended.entry(status).or_default() += 1;
+        if status == ExecutionStatus::Passed {
+            self.schedule.passed(case);
+            return;
+        }
+        let blocked = self.schedule.not_passed(case);
+        let reason = self.stop.reason().unwrap_or(CancelReason::DependencyFailed);
+        self.cancel(blocked, reason).await;
+        if self.plan.fail_fast {
+            self.stop.fire(CancelReason::FailFast);
+        }
+    }
+
+    /// Nothing new starts: what was not handed out and what waits for another attempt ends now.
+    async fn stop_all(&mut self) {
+        self.stopping = true;
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, case)| case);
+        let left = self.schedule.stop().into_iter().chain(waiting).collect();
+        let reason = self.stop.reason().unwrap_or(CancelReason::ParentCancelled);
+        self.cancel(left, reason).await;
+    }
+
+    async fn cancel_all(&mut self, reason: CancelReason) -> Result<StatusTally, ExecutionError> {
+        let all = self.schedule.stop();
+        self.cancel(all, reason).await;
+        match self.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(self.ended.clone()),
+        }
+    }
+
+    /// Ends cases that do not run: never started ones, and those that wait for another attempt.
+    async fn cancel(&mut self, cases: Vec<usize>, reason: CancelReason) {
+        if self.failure.is_some() || cases.is_empty() {
+            return;
+        }
+        let children: Vec<Execution> =
+            cases.into_iter().map(|case| self.engine.child(self.parent, &self.plan.cases[case])).collect();
+        let cancelled = children.into_iter().map(|mut execution| {
+            async move {
+                execution.refresh().await?;
+                let command = match execution.state().status {
+                    Some(ExecutionStatus::Pending) => Command::CancelUnstarted(reason),
+                    Some(_) | None => Command::RequestCancellation(reason),
+                };
+                execution.act(&[command]).await?;
+                Ok::<_, ExecutionError>(execution.state().status)
+            }
+        });
+        let statuses: Result<Vec<_>, _> =
+            stream::iter(cancelled).buffer_unordered(CANCELLATIONS_AT_ONCE).try_collect().await;
+        match statuses {
+            Ok(statuses) => {
+                for status in statuses.into_iter().flatten() {
+                    *self.ended.entry(status).or_default() += 1;
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What is wrong with a plan, where, and what would be right; for people and for pipes.
+
+use std::fmt;
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+
+use super::tree::Place;
+
+/// One thing that is wrong with a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// The field, such as `cases[0].steps[1].run`; empty for the file as a whole.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub mend: String,
+}
+
+/// Everything that is wrong with a plan, in the order of the text. Never empty.
+#[derive(Clone, Debug)]
+pub struct PlanErrors {
+    /// The file as shown to people.
+    pub file: String,
+    /// Its text.
+    text: String,
+    /// The problems; at most [`MAX_PROBLEMS`].
+    pub problems: Vec<Problem>,
+    /// How many more there are.
+    pub omitted: usize,
+}
+
+/// So many problems are kept of one plan; the rest is counted.
+pub const MAX_PROBLEMS: usize = 100;
+
+impl PlanErrors {
+    /// The problems of a text, sorted by place.
+    #[must_use]
+    pub fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.place.offset);
+        problems.dedup();
+        let omitted = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        Self { file: file.to_owned(), text: text.to_owned(), problems, omitted }
+    }
+
+    /// All problems with the lines they stand in, drawn for a terminal so many columns wide.
+    #[must_use]
+    pub fn fancy(&self, width: usize, color: bool) -> String {
+        let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).without_cause_chain();
+        let mut out = String::new();
+        for problem in &self.problems {
+            let shown = Shown { problem, source: NamedSource::new(&self.file, self.text.clone()) };
+            if handler.render_report(&mut out, &shown).is_err() {
+                out.push_str(&self.line_of(problem));
+            }
+        }
+        out.push_str(&self.rest());
+        out
+    }
+
+    fn line_of(&self, problem: &Problem) -> String {
+        let Problem { place, field, message, mend } = problem;
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        format!("{}:{}:{}: {field}{message}\n  mend: {mend}\n", self.file, place.line, place.column)
+    }
+
+    fn rest(&self) -> String {
+        if self.omitted == 0 { String::new() } else { format!("... and {} more problems\n", self.omitted) }
+    }
+}
+
+impl fmt::Display for PlanErrors {
+    /// Two lines for each problem: `file:line:column: field: message` and the mend.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            f.write_str(&self.line_of(problem))?;
+        }
+        f.write_str(&self.rest())
+    }
+}
+
+impl std::error::Error for PlanErrors {}
+
+/// A problem with the text it stands in.
+#[derive(Debug)]
+struct Shown<'a> {
+    problem: &'a Problem,
+    source: NamedSource<String>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.problem.mend))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let Place { offset, length, .. } = self.problem.place;
+        let label = (!self.problem.field.is_empty()).then(|| self.problem.field.clone());
+        Some(Box::new(std::iter::once(LabeledSpan::new(label, offset, length))))
+    }
+}
+
+/// The name nearest to what was written, for "did you mean".
+#[must_use]
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Long texts are no typing errors, and the distance costs the product of the lengths.
+    if written.len() > 64 {
+        return None;
+    }
+    names
+        .into_iter()
+        .filter(|name| name.len() <= 64)
+        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// `did you mean X?`, or else the names there are.
+#[must_use]
+pub fn suggestion<'a>(written: &str, names: &[&'a str]) -> String {
+    match nearest(written, names.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if names.is_empty() => "there are none".to_owned(),
+        None => {
+            let shown: Vec<_> = names.iter().take(MAX_NAMES_SHOWN).map(|name| format!("`{name}`")).collect();
+            let more = if names.len() > MAX_NAMES_SHOWN { ", ..." } else { "" };
+            format!("there are {}{more}", shown.join(", "))
+        }
+    }
+}
+
+/// So many names are listed in a mend.
+const MAX_NAMES_SHOWN: usize = 20;
+
+/// A text of the plan as a message shows it: one line, not too long.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}

@@ -1,0 +1,261 @@
+//! Holds the tree against the published JSON Schema, so that every problem of shape is found, not the first alone.
+//!
+//! This reads the part of JSON Schema that our own schema uses; a test keeps the two together.
+
+use std::sync::LazyLock;
+
+use serde_json::Value as Json;
+use testledger_schemas::plan::document::Duration;
+
+use super::problem::{Problem, shown, suggestion};
+use super::tree::{Entry, Node, Path, Place, Value};
+
+/// The schema, without the nulls that stand for optional fields.
+static SCHEMA: LazyLock<Json> = LazyLock::new(testledger_schemas::published::plan_schema);
+
+/// Every problem of shape. Cases of types that are not built yet are passed over: they are refused as a whole.
+#[must_use]
+pub fn check(root: &Node) -> Vec<Problem> {
+    let mut walk = Walk { problems: vec![] };
+    walk.node(root, &SCHEMA, &Path::Root);
+    walk.problems
+}
+
+struct Walk {
+    problems: Vec<Problem>,
+}
+
+impl Walk {
+    fn node(&mut self, node: &Node, schema: &Json, path: &Path<'_>) {
+        let schema = resolve(schema);
+        if let Some(options) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
+            return self.any_of(node, options, schema, path);
+        }
+        if let Some(constant) = schema["const"].as_str()
+            && node.text() != Some(constant)
+        {
+            return self.wrong_type(node, schema, path);
+        }
+        if !fits_type(&node.value, schema) {
+            return self.wrong_type(node, schema, path);
+        }
+        match &node.value {
+            Value::Map(entries) => self.map(node, entries, schema, path),
+            Value::List(items) => self.list(node, items, schema, path),
+            Value::Text(text) => self.text(node.place, text, schema, path),
+            Value::Integer(number) => self.number(node.place, *number, schema, path),
+            Value::Null | Value::Bool | Value::Float => {}
+        }
+    }
+
+    /// The alternative whose type fits speaks for the whole.
+    fn any_of(&mut self, node: &Node, options: &[Json], schema: &Json, path: &Path<'_>) {
+        if options.iter().all(|option| resolve(option)["const"].is_string()) {
+            return self.word(node, options, path);
+        }
+        match options.iter().find(|option| fits_type(&node.value, resolve(option))) {
+            Some(option) => self.node(node, option, path),
+            None => self.wrong_type(node, schema, path),
+        }
+    }
+
+    fn word(&mut self, node: &Node, options: &[Json], path: &Path<'_>) {
+        let words: Vec<&str> = options.iter().filter_map(|option| resolve(option)["const"].as_str()).collect();
+        match &node.value {
+            Value::Text(text) if words.contains(&text.as_str()) => {}
+            Value::Text(text) => {
+                self.report(node.place, path, format!("`{}` is not known here", shown(text)), suggestion(text, &words));
+            }
+            other => self.report(node.place, path, format!("this is {}", other.kind()), suggestion("", &words)),
+        }
+    }
+
+    fn map(&mut self, node: &Node, entries: &[Entry], schema: &Json, path: &Path<'_>) {
+        let none = serde_json::Map::new();
+        let properties = schema["properties"].as_object().unwrap_or(&none);
+        if is_unbuilt_case(node, properties) {
+            return;
+        }
+        for entry in entries {
+            let below = path.key(&entry.key);
+            match (properties.get(&entry.key), &schema["additionalProperties"]) {
+                (Some(property), _) => self.node(&entry.node, property, &below),
+                (None, Json::Bool(false)) => self.unknown_key(entry, properties, &below),
+                (None, Json::Object(_)) => self.node(&entry.node, &schema["additionalProperties"], &below),
+                (None, _) => {}
+            }
+        }
+        for key in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+            if !entries.iter().any(|entry| entry.key == key) {
+                let mend = format!("add `{key}:`; {}", first_sentence(&properties[key]));
+                self.report(node.place, path, format!("`{key}` is missing"), mend);
+            }
+        }
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, properties: &serde_json::Map<String, Json>, path: &Path<'_>) {
+        let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+        let message = format!("the key `{}` is not known here", shown(&entry.key));
+        self.report(entry.place, path, message, suggestion(&entry.key, &names));
+    }
+
+    fn list(&mut self, node: &Node, items: &[Node], schema: &Json, path: &Path<'_>) {
+        if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
+            let mend = format!("put at least one item in; {}", about(schema));
+            self.report(node.place, path, "this list is empty".to_owned(), mend);
+        }
+        for (index, item) in items.iter().enumerate() {
+            self.node(item, &schema["items"], &path.index(index));
+        }
+    }
+
+    fn text(&mut self, place: Place, text: &str, schema: &Json, path: &Path<'_>) {
+        if schema["minLength"].as_u64().is_some_and(|least| least > 0 && text.is_empty()) {
+            self.report(place, path, "this text is empty".to_owned(), about(schema));
+        }
+        match schema["format"].as_str() {
+            Some("testledger-duration") => {
+                if text.parse::<Duration>().is_err() {
+                    let message = format!("`{}` is not a duration", shown(text));
+                    let mend = "write a number and a unit: `500ms`, `30s`, `5m`, `1h`, `1m30s` (at most 366 days)";
+                    self.report(place, path, message, mend.to_owned());
+                }
+            }
+            Some("testledger-id") => self.id(place, text, path),
+            Some("testledger-status-class") => {
+                if !matches!(text.as_bytes(), [b'1'..=b'5', b'x', b'x']) {
+                    let message = format!("`{}` is not a status", shown(text));
+                    self.report(
+                        place,
+                        path,
+                        message,
+                        "write a code such as `200`, or a class such as `2xx`".to_owned(),
+                    );
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn id(&mut self, place: Place, text: &str, path: &Path<'_>) {
+        if !super::names::is_id(text) {
+            let message = format!("`{}` is not an id", shown(text));
+            let mend = format!("use 1 to {} letters, digits, `_`, `-` and `.`", super::limits::MAX_ID_LENGTH);
+            self.report(place, path, message, mend);
+        }
+    }
+
+    fn number(&mut self, place: Place, number: i128, schema: &Json, path: &Path<'_>) {
+        let (least, most) = (bound(&schema["minimum"]), bound(&schema["maximum"]));
+        if least.is_some_and(|least| number < least) || most.is_some_and(|most| number > most) {
+            let range = match (least, most) {
+                (Some(least), Some(most)) => format!("from {least} to {most}"),
+                (Some(least), None) => format!("of at least {least}"),
+                (None, Some(most)) => format!("of at most {most}"),
+                (None, None) => String::new(),
+            };
+            let mend = format!("use a whole number {range}");
+            self.report(place, path, format!("{number} is out of range"), mend);
+        }
+    }
+
+    fn wrong_type(&mut self, node: &Node, schema: &Json, path: &Path<'_>) {
+        let message = match &node.value {
+            Value::Null => "there is no value here".to_owned(),
+            other => format!("this is {} and should be {}", other.kind(), wanted(schema)),
+        };
+        let mend = match (&node.value, wanted(schema).as_str()) {
+            (Value::Null, wanted) => format!("write {wanted} here, or take the key away"),
+            (Value::Integer(_) | Value::Float | Value::Bool, "a text") => {
+                format!("put it in quotes{}", unit_hint(schema))
+            }
+            (_, wanted) => format!("write {wanted}; {}", about(schema)),
+        };
+        self.report(node.place, path, message, mend.trim_end_matches("; ").to_owned());
+    }
+
+    fn report(&mut self, place: Place, path: &Path<'_>, message: String, mend: String) {
+        self.problems.push(Problem { place, field: path.to_string(), message, mend });
+    }
+}
+
+/// Follows a reference into the definitions.
+fn resolve(schema: &Json) -> &Json {
+    match schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
+        Some(pointer) => SCHEMA.pointer(pointer).unwrap_or(schema),
+        None => schema,
+    }
+}
+
+/// Cases of types that are not built yet have fields of their own; what is said of them is said by `read`.
+fn is_unbuilt_case(node: &Node, properties: &serde_json::Map<String, Json>) -> bool {
+    properties.contains_key("steps")
+        && node.get("type").and_then(Node::text).is_some_and(|text| matches!(text, "bdd" | "manual"))
+}
+
+fn fits_type(value: &Value, schema: &Json) -> bool {
+    let one = |name: &str| match value {
+        Value::Null => name == "null",
+        Value::Bool => name == "boolean",
+        Value::Integer(_) => name == "integer" || name == "number",
+        Value::Float => name == "number",
+        Value::Text(_) => name == "string",
+        Value::List(_) => name == "array",
+        Value::Map(_) => name == "object",
+    };
+    match &schema["type"] {
+        Json::String(name) => one(name),
+        Json::Array(names) => names.iter().filter_map(Json::as_str).any(one),
+        _ => match schema["anyOf"].as_array() {
+            Some(options) => options.iter().any(|option| fits_type(value, resolve(option))),
+            None => true,
+        },
+    }
+}
+
+/// What a schema asks for, in words.
+fn wanted(schema: &Json) -> String {
+    let word = |name: &str| match name {
+        "boolean" => "`true` or `false`",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a text",
+        "array" => "a list",
+        "object" => "a mapping",
+        _ => "nothing",
+    };
+    let mut words: Vec<&str> = match (&schema["type"], schema["anyOf"].as_array()) {
+        (Json::String(name), _) => vec![word(name)],
+        (Json::Array(names), _) => names.iter().filter_map(Json::as_str).map(word).collect(),
+        (_, Some(options)) => {
+            let names = options.iter().filter_map(|option| resolve(option)["type"].as_str());
+            names.map(word).collect()
+        }
+        _ => vec!["another value"],
+    };
+    words.dedup();
+    words.join(" or ")
+}
+
+fn unit_hint(schema: &Json) -> &'static str {
+    if schema["format"] == "testledger-duration" { " and give it a unit: `30s`" } else { "" }
+}
+
+fn about(schema: &Json) -> String {
+    first_sentence(schema)
+}
+
+/// The first sentence of a schema's description, as the end of a mend.
+fn first_sentence(schema: &Json) -> String {
+    let text = schema["description"].as_str().or_else(|| resolve(schema)["description"].as_str()).unwrap_or_default();
+    let sentence = text.split(". ").next().unwrap_or_default().replace('\n', " ");
+    sentence.trim_end_matches('.').to_owned()
+}
+
+fn bound(value: &Json) -> Option<i128> {
+    value.as_i64().map(i128::from).or_else(|| {
+        // schemars writes the bounds of integer types as floats.
+        #[expect(clippy::cast_possible_truncation, reason = "the bounds of our own schema are small whole numbers")]
+        value.as_f64().map(|number| number as i128)
+    })
+}

@@ -1,0 +1,177 @@
+//! What must not be seen, found across chunk borders and in its common encodings, and shown as `***`.
+//!
+//! Every stretch of text that is covered by a secret, or by overlapping ones, is replaced by one `***`. How a secret may
+//! look is in [`variants`]: as it is, in Base64, percent-encoded, hexadecimal, and escaped for JSON, HTML and shells;
+//! a secret of several lines also line by line.
+//!
+//! Limits, on purpose: secrets of fewer than [`MIN_SECRET_CHARS`] characters are not redacted (`1` or `no` would make
+//! every output unreadable and hide nothing). Not found are: a secret within compressed or encrypted data, encoded twice, in
+//! Base64 that is broken into lines, spelled backwards or with something in between, or printed in two streams. The
+//! few bits that the first and last Base64 character share with their neighbours may be seen. A secret that itself
+//! looks like `***` next to a redaction is beyond help.
+
+mod variants;
+
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+pub use variants::MIN_SECRET_CHARS;
+
+/// What stands where a secret was.
+pub const MASK: &str = "***";
+
+/// What must not be seen. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    inner: Arc<Inner>,
+}
+
+/// The secrets, and how to find them.
+#[derive(Default)]
+struct Inner {
+    secrets: Vec<String>,
+    /// Every look of every secret, sorted.
+    patterns: Vec<Vec<u8>>,
+    /// Finds them; none where there is nothing to find.
+    finder: Option<AhoCorasick>,
+    /// The longest pattern, in bytes.
+    longest: usize,
+}
+
+impl Redactor {
+    /// A redactor of these secrets. Those that are too short are passed over.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> =
+            secrets.into_iter().filter(|secret| secret.chars().count() >= MIN_SECRET_CHARS).collect();
+        secrets.sort();
+        secrets.dedup();
+        let mut patterns: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| variants::of(secret)).collect();
+        patterns.sort();
+        patterns.dedup();
+        let build = |patterns: &[Vec<u8>]| AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns);
+        let mut finder = (!patterns.is_empty()).then(|| build(&patterns));
+        if let Some(Err(_)) = finder {
+            // More than 2^31 states: secrets of gigabytes. As they are, they need fewer.
+            patterns = secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect();
+            finder = Some(build(&patterns));
+        }
+        let finder = finder.and_then(Result::ok);
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        Self { inner: Arc::new(Inner { secrets, patterns, finder, longest }) }
+    }
+
+    /// The same with one more secret (a captured one).
+    #[must_use]
+    pub fn with(&self, secret: &str) -> Self {
+        Self::new(self.inner.secrets.iter().cloned().chain([secret.to_owned()]))
+    }
+
+    /// Whether there is nothing to redact.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.finder.is_none()
+    }
+
+    /// The text without secrets.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        if self.is_empty() {
+            return text.to_owned();
+        }
+        let mut stream = self.stream();
+        let mut bytes = stream.push(text.as_bytes());
+        bytes.extend(stream.finish());
+        // Secrets begin and end at character borders, so this is UTF-8 as the text was.
+        String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// A redactor of bytes that come piece by piece.
+    #[must_use]
+    pub fn stream(&self) -> StreamRedactor {
+        StreamRedactor { inner: self.inner.clone(), held: vec![], covered: 0 }
+    }
+}
+
+/// Redacts bytes that come piece by piece; holds back what may be the start of a secret, and no more.
+pub struct StreamRedactor {
+    inner: Arc<Inner>,
+    /// Not given out yet.
+    held: Vec<u8>,
+    /// So many of the held bytes belong to a secret whose mask was given out already.
+    covered: usize,
+}
+
+impl StreamRedactor {
+    /// Takes more bytes; gives back what is certain by now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let Some(finder) = self.inner.finder.clone() else { return bytes.to_vec() };
+        self.held.extend_from_slice(bytes);
+        let certain = self.inner.uncertain_from(&self.held);
+        self.release(&finder, certain)
+    }
+
+    /// Gives back the rest.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let Some(finder) = self.inner.finder.clone() else { return vec![] };
+        self.release(&finder, self.held.len())
+    }
+
+    /// Gives out the held bytes before `certain`, where every secret that begins there is in view as a whole.
+    fn release(&mut self, finder: &AhoCorasick, certain: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(certain);
+        // Up to here everything is given out, or covered by a mask that is.
+        let mut done = 0;
+        for (start, end) in stretches(finder, &self.held, certain, self.covered) {
+            out.extend_from_slice(self.held.get(done..start).unwrap_or_default());
+            let masked_before = start == 0 && self.covered > 0;
+            if end > start && !masked_before {
+                out.extend_from_slice(MASK.as_bytes());
+            }
+            done = end;
+        }
+        if done < certain {
+            out.extend_from_slice(&self.held[done..certain]);
+        }
+        self.covered = done.saturating_sub(certain);
+        self.held.drain(..certain);
+        out
+    }
+}
+
+/// The stretches that secrets cover, in order, overlapping ones joined; those that begin before `certain` only. The
+/// first `covered` bytes are a stretch already.
+fn stretches(finder: &AhoCorasick, bytes: &[u8], certain: usize, covered: usize) -> Vec<(usize, usize)> {
+    let mut found = vec![];
+    // This search is quick where nothing is found, which is nearly always.
+    if finder.is_match(bytes) {
+        let matches = finder.find_overlapping_iter(bytes).map(|found| (found.start(), found.end()));
+        found.extend(matches.filter(|(start, _)| *start < certain));
+        found.sort_unstable();
+    }
+    let mut joined: Vec<(usize, usize)> = vec![(0, covered)];
+    for (start, end) in found {
+        match joined.last_mut() {
+            Some(last) if start < last.1 => last.1 = last.1.max(end),
+            Some(_) | None => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+impl Inner {
+    /// The first position from which on a secret may begin whose end is not in view.
+    fn uncertain_from(&self, bytes: &[u8]) -> usize {
+        let first = (bytes.len() + 1).saturating_sub(self.longest);
+        (first..bytes.len()).find(|start| self.begins_a_pattern(&bytes[*start..])).unwrap_or(bytes.len())
+    }
+
+    /// Whether some pattern begins with this and goes on.
+    fn begins_a_pattern(&self, bytes: &[u8]) -> bool {
+        let next = self.patterns.partition_point(|pattern| pattern.as_slice() <= bytes);
+        self.patterns.get(next).is_some_and(|pattern| pattern.starts_with(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Starting commands: their environment, their errors, their cost.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+use testledger::steps::launcher::{LaunchError, Launcher};
+
+use crate::support::{launch, shell, spawner, spec, stdout};
+
+#[tokio::test]
+async fn a_command_runs_and_its_end_is_told() {
+    let spawner = spawner().await;
+    let mut process = launch(&spawner, shell("echo out; echo err >&2; exit 7")).await;
+    assert_eq!(stdout(&mut process).await, "out\n");
+    let exit = process.control.exited().await.unwrap();
+    assert_eq!((exit.code, exit.signal), (Some(7), None));
+    process.control.tree_gone().await.unwrap();
+    assert_eq!(process.control.exited().await.unwrap(), exit, "asked again");
+    spawner.close().await;
+}
+
+#[tokio::test]
+async fn a_signal_is_told_as_a_signal() {
+    let spawner = spawner().await;
+    // 42 is a real-time signal: it has a number only.
+    for signal in [6, 9, 11, 42] {
+        let mut process = launch(&spawner, shell(&format!("kill -{signal} $$"))).await;
+        let exit = process.control.exited().await.unwrap();
+        assert_eq!((exit.code, exit.signal), (None, Some(signal)));
+    }
+}
+
+#[tokio::test]
+async fn the_environment_is_exactly_what_was_asked_for() {
+    let spawner = spawner().await;
+    let mut asked = spec(&["env", "-0"]);
+    asked.env.extend([("MULTI\u{e9}".to_owned(), "a\nb=c".to_owned()), ("EMPTY".to_owned(), String::new())]);
+    let mut expected: Vec<_> = asked.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut process = launch(&spawner, asked).await;
+    let text = stdout(&mut process).await;
+    let mut seen: Vec<_> = text.split_terminator('\0').map(str::to_owned).collect();
+    expected.sort();
+    seen.sort();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn nothing_of_the_engine_is_inherited() {
+    let spawner = spawner().await;
+    let script = "import os, signal, sys
+fds = sorted(int(f) for f in os.listdir('/proc/self/fd'))
+ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
+status = dict(l.split(':', 1) for l in open('/proc/self/status'))
+print(fds[:3], len(fds), status['SigBlk'].strip(), [s for s in ignored if s not in (signal.SIGPIPE, signal.SIGXFSZ)])
+print(os.getsid(0) == os.getppid() or os.getsid(0) != os.getpid(), os.getpgid(0) == os.getpid())
+print(repr(sys.stdin.read()))";
+    let mut process = launch(&spawner, spec(&["python3", "-c", script])).await;
+    // The fourth descriptor is that of the listing. (Python itself ignores SIGPIPE and SIGXFSZ.)
+    assert_eq!(stdout(&mut process).await, "[0, 1, 2] 4 0000000000000000 []\nTrue True\n''\n");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_command_is_said_with_the_mend() {
+    let spawner = spawner().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plain"), "echo hello").unwrap();
+    let bad = |name: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    bad("no-loader", "#!/no/such/interpreter\n");
+    bad("no-format", "echo hello\n");
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "name a program"),
+        (&["no-such-program-here"], "there is no program `no-such-program-here` in PATH"),
+        (&["./no-such-file"], "there is no program"),
+        (&["./plain"], "make it executable"),
+        (&["plain"], "make it executable"),
+        (&["."], "there is no program `.` in PATH"),
+        (&["./"], "is a directory"),
+        (&["./no-loader"], "interpreter"),
+        (&["./no-format"], "#!/bin/sh"),
+        (&["echo", "a\0b"], "NUL"),
+    ];
+    for (argv, expected) in cases {
+        let mut asked = spec(argv);
+        asked.directory = folder.path().to_owned();
+        asked.env = vec![("PATH".to_owned(), format!("{}:/usr/bin:/bin", folder.path().display()))];
+        match spawner.launch(asked).await {
+            Err(LaunchError::Command(text)) => assert!(text.contains(expected), "{argv:?}: {text}"),
+            Err(other) => panic!("{argv:?}: {other}"),
+            Ok(_) => panic!("{argv:?} was started"),
+        }
+    }
+    let mut nowhere = spec(&["true"]);
+    nowhere.directory = folder.path().join("nowhere");
+    assert!(matches!(spawner.launch(nowhere).await, Err(LaunchError::Command(text)) if text.contains("does not exist")));
+    let huge = "x".repeat(3 << 20);
+    assert!(matches!(spawner.launch(spec(&["echo", &huge])).await, Err(LaunchError::Command(text)) if text.contains("too long")));
+}
+
+#[tokio::test]
+async fn a_long_command_line_gets_through() {
+    let spawner = spawner().await;
+    let argument = "\u{1}\"".repeat(60_000); // the longest single argument is 128 KiB; this is the worst for JSON
+    let mut argv = vec!["sh", "-c", "printf %s \"$*\" | wc -c", "sh"];
+    argv.extend([argument.as_str(); 10]);
+    let mut process = launch(&spawner, spec(&argv)).await;
+    assert_eq!(stdout(&mut process).await.trim(), (120_000 * 10 + 9).to_string());
+}
+
+/// Not a test of time: it prints what a start costs, and asserts that a hundred at once all run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_at_once() {
+    let spawner = spawner().await;
+    let began = Instant::now();
+    for _ in 0..100 {
+        launch(&spawner, spec(&["true"])).await.control.tree_gone().await.unwrap();
+    }
+    println!("one at a time, started and gone: {:?} each", began.elapsed() / 100);
+    let began = Instant::now();
+    let started = join_all((0..100).map(|_| async {
+        let process = launch(&spawner, spec(&["sleep", "0.5"])).await;
+        (began.elapsed(), process)
+    }))
+    .await;
+    let mut latencies: Vec<_> = started.iter().map(|(latency, _)| *latency).collect();
+    latencies.sort();
+    println!("100 at once: started after p50 {:?}, last {:?}", latencies[50], latencies[99]);
+    for (_, mut process) in started {
+        assert_eq!(process.control.exited().await.unwrap().code, Some(0));
+    }
+}
