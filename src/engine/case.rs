@@ -7,7 +7,7 @@ use std::time::Duration;
 use testledger_schemas::command::{Command, Conclusion};
 use testledger_schemas::event::{ErrorKind, StepRun, StepStarted};
 use testledger_schemas::plan::{Case, Step};
-use testledger_schemas::{Event, Plan, StepKey, StepOutcome, Timestamp};
+use testledger_schemas::{Plan, StepKey, StepOutcome, Timestamp};
 use tokio::time::Instant;
 
 use crate::engine::error::ExecutionError;
@@ -90,7 +90,7 @@ struct Due<'a> {
 
 /// What became of an append.
 enum Acted {
-    Done(Vec<Event>),
+    Done,
     /// Somebody wants it to stop: nothing new may begin.
     Cancelling,
     /// It is over, or another worker has it.
@@ -170,7 +170,7 @@ impl<'a> Attempt<'a> {
         let acted = self.act(&commands).await?;
         self.began = Instant::now();
         match acted {
-            Acted::Done(_) => Ok(Some(due)),
+            Acted::Done => Ok(Some(due)),
             Acted::Cancelling | Acted::Lost => Ok(None),
         }
     }
@@ -197,7 +197,7 @@ impl<'a> Attempt<'a> {
         let out_of_time = end.outcome == StepOutcome::Timeout && self.time_left() == Some(Duration::ZERO);
         let finish = Command::FinishStep(Box::new(record::finished(due.run.clone(), &end, !out_of_time)));
         match end.outcome {
-            StepOutcome::Passed | StepOutcome::Skipped => self.go_on(due, end, finish).await,
+            StepOutcome::Passed | StepOutcome::Skipped => self.go_on(end, finish).await,
             StepOutcome::Cancelled => self.cancelled(Some(finish)).await,
             StepOutcome::Timeout if out_of_time => self.conclude(Some(finish), Conclusion::TimedOut).await,
             StepOutcome::Failed
@@ -209,7 +209,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The step did what it should: the next one, in the same append.
-    async fn go_on(&mut self, due: &Due<'a>, end: StepEnd, finish: Command) -> Result<Option<Due<'a>>, ExecutionError> {
+    async fn go_on(&mut self, end: StepEnd, finish: Command) -> Result<Option<Due<'a>>, ExecutionError> {
         for (name, captured) in end.captures {
             if captured.secret {
                 self.redactor = self.redactor.with(captured.value.as_str().unwrap_or(&captured.value.to_string()));
@@ -217,7 +217,6 @@ impl<'a> Attempt<'a> {
             self.scope.captures.insert(name, captured.value);
         }
         let index = self.execution.state().next_step + 1;
-        let _ = due;
         if index as usize >= self.case.steps.len() {
             return self.conclude(Some(finish), Conclusion::Finished).await;
         }
@@ -229,7 +228,7 @@ impl<'a> Attempt<'a> {
         }
         let next = self.due(index, 1)?;
         match self.act(&[finish.clone(), self.start_step(&next, index)]).await? {
-            Acted::Done(_) => Ok(Some(next)),
+            Acted::Done => Ok(Some(next)),
             Acted::Cancelling => self.cancelled(Some(finish)).await,
             Acted::Lost => Ok(None),
         }
@@ -258,7 +257,7 @@ impl<'a> Attempt<'a> {
         }
         let next = self.due(index, self.execution.state().step_runs + 1)?;
         match self.act(&[self.start_step(&next, index)]).await? {
-            Acted::Done(_) => Ok(Some(next)),
+            Acted::Done => Ok(Some(next)),
             Acted::Cancelling => self.cancelled(None).await,
             Acted::Lost => Ok(None),
         }
@@ -307,7 +306,7 @@ impl<'a> Attempt<'a> {
 
     async fn act(&mut self, commands: &[Command]) -> Result<Acted, ExecutionError> {
         match self.execution.act(commands).await {
-            Ok(events) => Ok(Acted::Done(events)),
+            Ok(_) => Ok(Acted::Done),
             Err(ExecutionError::Refused { refusal: Refusal::Cancelling, .. }) => Ok(Acted::Cancelling),
             Err(ExecutionError::Refused {
                 refusal: Refusal::Final(_) | Refusal::StaleClaim | Refusal::AlreadyClaimed(_),

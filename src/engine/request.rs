@@ -72,10 +72,16 @@ impl Engine {
     ) -> Result<(), ExecutionError> {
         let max_interruptions = self.settings.max_interruptions;
         let of_child = RequestOptions { idempotency_key: None, ..options.clone() };
-        let requests = plan.cases.iter().map(|case| {
-            let request = case_request(plan, case, plan_hash, &of_child, Some(parent), max_interruptions);
-            let mut child = self.child(parent, case);
-            async move { child.act(&[Command::Request(Box::new(request))]).await.map(drop) }
+        let requests: Vec<(Execution, ExecutionRequested)> = plan
+            .cases
+            .iter()
+            .map(|case| {
+                let request = case_request(plan, case, plan_hash, &of_child, Some(parent), max_interruptions);
+                (self.child(parent, case), request)
+            })
+            .collect();
+        let requests = requests.into_iter().map(|(mut child, request)| async move {
+            child.act(&[Command::Request(Box::new(request))]).await.map(drop)
         });
         stream::iter(requests).buffer_unordered(REQUESTS_AT_ONCE).try_collect().await
     }

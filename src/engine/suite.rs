@@ -265,8 +265,9 @@ impl<'a> Cases<'a> {
         if self.failure.is_some() || cases.is_empty() {
             return;
         }
-        let cancelled = cases.into_iter().map(|case| {
-            let mut execution = self.engine.child(self.parent, &self.plan.cases[case]);
+        let children: Vec<Execution> =
+            cases.into_iter().map(|case| self.engine.child(self.parent, &self.plan.cases[case])).collect();
+        let cancelled = children.into_iter().map(|mut execution| {
             async move {
                 execution.refresh().await?;
                 let command = match execution.state().status {

@@ -111,6 +111,7 @@ impl Sample {
                 action: ActionKind::Run,
                 max_attempts: 1,
                 timeout_ms: None,
+                on_interrupt: testledger_schemas::plan::OnInterrupt::Rerun,
                 revision: None,
                 content: StepInputs { name: step.into(), inputs, ..StepInputs::default() }.into(),
             },
