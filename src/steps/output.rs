@@ -173,3 +173,82 @@ fn whole_chars_at_start(bytes: &[u8]) -> &[u8] {
     let rest = bytes.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
     &bytes[rest..]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event_store::memory::MemoryLog;
+
+    const SECRET: &str = "hunter22";
+
+    fn record(chunks: &[Vec<u8>], limits: OutputLimits) -> (Recorded, SharedLog, Vec<u8>) {
+        let seen = Arc::new(Mutex::new(vec![]));
+        let sink = seen.clone();
+        let live: StreamSink = Box::new(move |bytes| sink.lock().unwrap().extend(bytes));
+        let redactor = Redactor::new([SECRET.to_owned()]);
+        let mut recorder = Recorder::new(OutputStream::Stdout, limits, &redactor, Some(live));
+        chunks.iter().for_each(|chunk| recorder.push(chunk));
+        let log: SharedLog = MemoryLog::new();
+        let recorded = wait(recorder.finish(&log)).unwrap();
+        let live = seen.lock().unwrap().clone();
+        (recorded, log, live)
+    }
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    /// Bytes, some of them a secret, some of them text beyond ASCII, some of them no text.
+    fn chunk() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            4 => "[a-z \n]{0,40}".prop_map(String::into_bytes),
+            2 => "[\u{e9}\u{20ac}\u{1f600}a]{0,20}".prop_map(String::into_bytes),
+            1 => Just(SECRET.as_bytes().to_vec()),
+            1 => Just(SECRET.as_bytes()[..5].to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..20),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn facts_excerpt_and_artifact_say_the_same_of_any_output(
+            chunks in proptest::collection::vec(chunk(), 0..30),
+            excerpt_bytes in 8..200_usize,
+            kept_bytes in 0..400_usize,
+        ) {
+            let limits = OutputLimits { excerpt_bytes, kept_bytes };
+            let (recorded, log, live) = record(&chunks, limits);
+            let Recorded { facts, excerpt, raw, raw_is_whole } = recorded;
+            let whole = chunks.concat();
+            prop_assert_eq!(&raw[..], &whole[..whole.len().min(kept_bytes)]);
+            prop_assert_eq!(raw_is_whole, whole.len() <= kept_bytes);
+            prop_assert!(!live.windows(SECRET.len()).any(|part| part == SECRET.as_bytes()));
+            prop_assert_eq!(facts.bytes, live.len() as u64);
+            prop_assert_eq!(excerpt.sha256, Hash::of(&live));
+            let kept = facts.artifact.map(|hash| wait(log.get_artifact(hash)).unwrap().unwrap());
+            let text = String::from_utf8_lossy(&live);
+            match &kept {
+                Some(kept) => {
+                    prop_assert_eq!(&kept[..], &live[..live.len().min(kept_bytes)]);
+                    prop_assert_eq!(facts.dropped_bytes, (live.len() - kept.len()) as u64);
+                }
+                None => prop_assert_eq!(excerpt.head.as_bytes(), &live[..]),
+            }
+            prop_assert!(text.starts_with(&excerpt.head), "{:?} of {:?}", excerpt.head, text);
+            prop_assert!(text.ends_with(&excerpt.tail), "{:?} of {:?}", excerpt.tail, text);
+            prop_assert!(excerpt.head.len() + excerpt.tail.len() <= excerpt_bytes);
+        }
+    }
+
+    #[test]
+    fn a_long_output_has_head_and_tail_cut_between_characters() {
+        let limits = OutputLimits { excerpt_bytes: 10, kept_bytes: 100 };
+        let (recorded, _, _) = record(&["€€€€ end".into(), "ing €€".into()], limits);
+        assert_eq!((recorded.excerpt.head.as_str(), recorded.excerpt.tail.as_str()), ("€", "€"));
+        assert_eq!(recorded.facts.bytes, 26);
+    }
+}

@@ -1,5 +1,6 @@
 //! Starting commands: their environment, their errors, their cost.
 
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use futures::future::join_all;
@@ -52,11 +53,39 @@ fds = sorted(int(f) for f in os.listdir('/proc/self/fd'))
 ignored = [s for s in signal.valid_signals() if signal.getsignal(s) is signal.SIG_IGN]
 status = dict(l.split(':', 1) for l in open('/proc/self/status'))
 print(fds[:3], len(fds), status['SigBlk'].strip(), [s for s in ignored if s not in (signal.SIGPIPE, signal.SIGXFSZ)])
-print(os.getsid(0) == os.getppid() or os.getsid(0) != os.getpid(), os.getpgid(0) == os.getpid())
+print(os.getpgid(0) == os.getpid(), os.getsid(0))
 print(repr(sys.stdin.read()))";
     let mut process = launch(&spawner, spec(&["python3", "-c", script])).await;
+    let text = stdout(&mut process).await;
+    let lines: Vec<_> = text.lines().collect();
     // The fourth descriptor is that of the listing. (Python itself ignores SIGPIPE and SIGXFSZ.)
-    assert_eq!(stdout(&mut process).await, "[0, 1, 2] 4 0000000000000000 []\nTrue True\n''\n");
+    assert_eq!(lines[0], "[0, 1, 2] 4 0000000000000000 []");
+    let (leader, session) = lines[1].split_once(' ').unwrap();
+    assert_eq!((leader, lines[2]), ("True", "''"), "leader of its group; end of the standard input");
+    let ours = nix::unistd::getsid(None).unwrap().to_string();
+    assert_ne!(session, ours, "Ctrl-C in the engine's terminal must not reach it");
+}
+
+#[tokio::test]
+async fn a_lock_is_held_until_nothing_is_left() {
+    let spawner = spawner().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lock");
+    let ours = std::fs::File::create(&file).unwrap();
+    ours.lock().unwrap();
+    spawner.hold(ours.as_fd()).await.unwrap();
+    drop(ours);
+    let process = launch(&spawner, shell("trap '' TERM; sleep 1000 & wait")).await;
+    let other = std::fs::File::open(&file).unwrap();
+    assert!(other.try_lock().is_err(), "the spawner shares it");
+    assert!(
+        !std::fs::read_dir(format!("/proc/{}/fd", process.pid))
+            .unwrap()
+            .flatten()
+            .any(|descriptor| { std::fs::read_link(descriptor.path()).is_ok_and(|target| target == file) })
+    );
+    spawner.close().await;
+    other.try_lock().unwrap();
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::{Spawner, spawner_main};
+use crate::steps::launcher::{LaunchSpec, Launcher};
 
 const MARK: &str = "TESTLEDGER_UNIT_TEST_SPAWNER";
 
@@ -23,4 +24,14 @@ fn spawner_process() {
         let code = spawner_main();
         std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
+}
+
+#[tokio::test]
+async fn the_spawner_of_unit_tests_starts_commands() {
+    let spawner = test_spawner().await;
+    let argv = ["sh", "-c", "exit 7"].map(str::to_owned).to_vec();
+    let spec = LaunchSpec { argv, env: vec![], directory: "/".into() };
+    let mut process = spawner.launch(spec).await.unwrap();
+    assert_eq!(process.control.exited().await.unwrap().code, Some(7));
+    spawner.close().await;
 }
