@@ -165,6 +165,7 @@ async fn a_hundred_at_once() {
     for (_, mut process) in started {
         assert_eq!(process.control.exited().await.unwrap().code, Some(0));
     }
+    spawner.close().await;
 }
 
 /// How many descriptors this process has open.
