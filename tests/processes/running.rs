@@ -63,8 +63,33 @@ async fn secrets_are_seen_nowhere_and_known_to_the_next_step() {
     );
 }
 
+const ALONE: &str = "TESTLEDGER_OUTPUT_ALONE";
+
+/// The most memory this process has had, in KiB (`proc(5)`, `VmHWM`).
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// In a process of its own, so that its memory can be measured.
+#[test]
+fn much_output_is_counted_hashed_and_kept_up_to_the_cap() {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "running::helper_much_output", "--nocapture"])
+        .env(ALONE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// No test by itself: see above.
 #[tokio::test]
-async fn much_output_is_counted_hashed_and_kept_up_to_the_cap() {
+async fn helper_much_output() {
+    if std::env::var_os(ALONE).is_none() {
+        return;
+    }
+    let before = peak_kib();
     let mut context = context(spawner().await);
     context.timeout = Some(Duration::from_secs(120));
     let end = run(&prepared("head -c 200000000 /dev/zero | tr '\\0' 'x'"), &context).await;
@@ -76,6 +101,9 @@ async fn much_output_is_counted_hashed_and_kept_up_to_the_cap() {
     assert_eq!(kept, vec![b'x'; 1 << 20]);
     // `head -c 200000000 /dev/zero | tr '\0' x | sha256sum`
     assert_eq!(excerpt.sha256.to_string(), SHA_OF_200_MB);
+    // A cap of 1 MiB: a few copies of it, and what the runtime needs. Far from 200 MB.
+    let grown = peak_kib() - before;
+    assert!(grown < 32 * 1024, "{grown} KiB more");
 }
 
 #[tokio::test]
