@@ -128,7 +128,11 @@ impl Recorder {
         let first = whole_chars_at_end(&self.kept[..self.kept.len().min(half)]);
         let last = whole_chars_at_start(&self.last[self.last.len().saturating_sub(half)..]);
         let (head, tail) = (String::from_utf8_lossy(first), String::from_utf8_lossy(last));
-        (head[..head.floor_char_boundary(half)].to_owned(), tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..].to_owned(), false)
+        (
+            head[..head.floor_char_boundary(half)].to_owned(),
+            tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..].to_owned(),
+            false,
+        )
     }
 }
 

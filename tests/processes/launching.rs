@@ -96,9 +96,13 @@ async fn what_is_wrong_with_a_command_is_said_with_the_mend() {
     }
     let mut nowhere = spec(&["true"]);
     nowhere.directory = folder.path().join("nowhere");
-    assert!(matches!(spawner.launch(nowhere).await, Err(LaunchError::Command(text)) if text.contains("does not exist")));
+    assert!(
+        matches!(spawner.launch(nowhere).await, Err(LaunchError::Command(text)) if text.contains("does not exist"))
+    );
     let huge = "x".repeat(3 << 20);
-    assert!(matches!(spawner.launch(spec(&["echo", &huge])).await, Err(LaunchError::Command(text)) if text.contains("too long")));
+    assert!(
+        matches!(spawner.launch(spec(&["echo", &huge])).await, Err(LaunchError::Command(text)) if text.contains("too long"))
+    );
 }
 
 #[tokio::test]
