@@ -4,7 +4,7 @@ use testledger_schemas::commit::SealError;
 use testledger_schemas::upcast::UnreadableEvent;
 use testledger_schemas::{ExecutionId, StateTransitionError};
 
-use crate::event_store::{AppendError, StoreError};
+use crate::event_store::StoreError;
 use crate::execution::Refusal;
 use crate::steps::launcher::LaunchError;
 
@@ -74,15 +74,6 @@ impl ExecutionError {
 impl From<SealError> for ExecutionError {
     fn from(error: SealError) -> Self {
         Self::Internal(error.to_string())
-    }
-}
-
-impl From<AppendError> for ExecutionError {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Store(error) => Self::Store(error),
-            AppendError::Conflict { .. } | AppendError::Invalid { .. } => Self::Internal(error.to_string()),
-        }
     }
 }
 

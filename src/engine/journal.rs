@@ -1,4 +1,4 @@
-//! The only place that appends: seals commits, sends them until their outcome is known, tells the bus.
+//! The only place that appends: seals commits, waits until they are durable, tells the bus.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,22 +7,19 @@ use std::time::Duration;
 use testledger_schemas::commit::{Commit, CommitId, Envelope, RecordedEvent, StreamHead};
 use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
 use testledger_schemas::{Event, Timestamp};
-use tokio::time::Instant;
 
 use crate::bus::{Acknowledged, Bus, Update};
 use crate::engine::error::ExecutionError;
-use crate::event_store::{AppendError, SharedLog, StoreError};
+use crate::event_store::{AppendError, SharedLog};
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
 
-/// The wait before a commit of unknown outcome is sent again; grows to [`RESEND_MAX`].
-const RESEND_FIRST: Duration = Duration::from_millis(20);
-/// The longest wait between two sends of one commit.
-const RESEND_MAX: Duration = Duration::from_secs(2);
+/// The longest wait for a page before the log is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Everything an append needs besides the events.
 pub struct Journal {
-    /// The log.
+    /// The log; patient with its store.
     pub log: SharedLog,
     /// The time of day.
     pub clock: SharedClock,
@@ -34,7 +31,7 @@ pub struct Journal {
     pub worker: WorkerId,
     /// Who hears of it.
     pub bus: Bus,
-    /// How long a store may be away.
+    /// How long a page may be waited for.
     pub store_patience: Duration,
     /// What this engine wrote.
     pub own: OwnCommits,
@@ -77,9 +74,19 @@ pub enum AppendRefused {
     Error(ExecutionError),
 }
 
-impl<E: Into<ExecutionError>> From<E> for AppendRefused {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
+impl From<AppendError> for AppendRefused {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } => Self::Conflict,
+            AppendError::Invalid { .. } => Self::Error(ExecutionError::Internal(error.to_string())),
+            AppendError::Store(error) => Self::Error(error.into()),
+        }
+    }
+}
+
+impl From<ExecutionError> for AppendRefused {
+    fn from(error: ExecutionError) -> Self {
+        Self::Error(error)
     }
 }
 
@@ -114,11 +121,11 @@ impl Journal {
         let (head, recorded_at) = (commit.head(), commit.recorded_at);
         let last_event = commit.events.last().map(|event| event.event_id);
         self.own.add(commit.id);
-        let sent = self.send(commit.clone()).await;
-        if sent.is_err() {
-            self.own.take(commit.id);
+        let id = commit.id;
+        if let Err(error) = self.log.append(commit).await {
+            self.own.take(id);
+            return Err(error.into());
         }
-        sent?;
         let events = Arc::new(events);
         if let Some(execution) = place.stream.execution() {
             let acknowledged = Acknowledged { execution, recorded_at, events: Arc::clone(&events) };
@@ -144,28 +151,6 @@ impl Journal {
         Ok(Commit::seal(place.stream, place.head, envelope, recorded)?)
     }
 
-    /// Sends the identical commit until its outcome is known: after an unknown outcome the store tells a repeated
-    /// append from a conflict by the event ids.
-    async fn send(&self, commit: Commit) -> Result<(), AppendRefused> {
-        let began = Instant::now();
-        let mut wait = RESEND_FIRST;
-        loop {
-            match self.log.append(commit.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(AppendError::Conflict { .. }) => return Err(AppendRefused::Conflict),
-                Err(AppendError::Store(StoreError::Unavailable(reason))) => {
-                    if began.elapsed() + wait > self.store_patience {
-                        return Err(StoreError::Unavailable(reason).into());
-                    }
-                    tracing::warn!(commit = %commit.id, reason, "the outcome of an append is unknown: sending it again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(RESEND_MAX);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Waits until this commit stands in a page, and gives the last page then.
     ///
     /// # Errors
@@ -183,7 +168,7 @@ impl Journal {
                     }
                 }
                 // The wake-up may come from before the look: hence a bound on each wait.
-                let _ = tokio::time::timeout(RESEND_MAX, head.changed()).await;
+                let _ = tokio::time::timeout(LOOK_AGAIN, head.changed()).await;
             }
         };
         tokio::time::timeout(self.store_patience, search).await.unwrap_or_else(|_| {

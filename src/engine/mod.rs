@@ -33,6 +33,7 @@ use crate::engine::overhead::Overheads;
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
+use crate::event_store::patient::PatientLog;
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
 use crate::settings::Settings;
@@ -90,7 +91,7 @@ impl Engine {
     /// [`ExecutionError`] if the log cannot be read or written.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, ExecutionError> {
         let journal = Arc::new(Journal {
-            log: parts.log,
+            log: PatientLog::new(parts.log, parts.settings.store_patience),
             clock: parts.clock,
             worker: parts.ids.worker_id(),
             ids: parts.ids,

@@ -10,6 +10,7 @@
 
 pub mod faults;
 pub mod memory;
+pub mod patient;
 mod rules;
 pub mod sequencer;
 pub mod sqlite;

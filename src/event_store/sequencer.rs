@@ -108,3 +108,136 @@ fn fault_of(commit: &Commit, head: StreamHead) -> Option<String> {
     }
     (commit.prev_hash != head.hash).then(|| format!("the commit before it has the hash {}", head.hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use testledger_schemas::commit::Envelope;
+    use testledger_schemas::event::ExecutionReady;
+    use testledger_schemas::hash::Hash;
+    use testledger_schemas::ids::{EventId, LogId};
+    use testledger_schemas::{ExecutionId, RecordedEvent, Timestamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NEW: Sequenced = Sequenced { commit: false, head: StreamHead::EMPTY };
+
+    fn genesis() -> Page {
+        Page::genesis(LogId(Uuid::from_u128(1)), Some("0".to_owned()))
+    }
+
+    fn commits(stream: u128, count: usize) -> Vec<Commit> {
+        let mut head = StreamHead::EMPTY;
+        let next = |number: usize| {
+            let envelope = Envelope {
+                recorded_at: Timestamp::from_unix_ms(0),
+                actor: "ada".to_owned(),
+                worker: None,
+                claim_epoch: None,
+                correlation_id: None,
+                causation_id: None,
+            };
+            let id = EventId(Uuid::from_u128(stream << 64 | number as u128));
+            let event = RecordedEvent::write(id, String::new(), &ExecutionReady {}.into()).unwrap();
+            let commit =
+                Commit::seal(ExecutionId(Uuid::from_u128(stream)).into(), head, envelope, vec![event]).unwrap();
+            head = commit.head();
+            commit
+        };
+        (0..count).map(next).collect()
+    }
+
+    fn faults(page: &Page) -> Vec<Option<&str>> {
+        page.entries.iter().map(|entry| entry.fault.as_deref()).collect()
+    }
+
+    #[test]
+    fn a_page_has_what_was_offered_in_order_and_the_token_after_it() {
+        let commits = commits(1, 2);
+        let mut sequencer = Sequencer::resume(genesis());
+        assert_eq!((sequencer.token(), sequencer.seal()), (Some("0"), None));
+        assert_eq!(sequencer.offer(&commits[0], "1", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&commits[1], "2", NEW), Offered::Taken);
+        let page = sequencer.seal().unwrap();
+        assert_eq!((page.number, page.token.as_deref(), faults(&page)), (1, Some("2"), vec![None, None]));
+        assert_eq!(page.entries.iter().map(|entry| entry.commit).collect::<Vec<_>>(), [commits[0].id, commits[1].id]);
+    }
+
+    #[test]
+    fn a_commit_never_gets_a_second_place() {
+        let commits = commits(1, 1);
+        let mut sequencer = Sequencer::resume(genesis());
+        assert_eq!(sequencer.offer(&commits[0], "1", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&commits[0], "2", NEW), Offered::Known);
+        let page = sequencer.seal().unwrap();
+        assert_eq!((page.entries.len(), page.token.as_deref()), (1, Some("2")));
+        let mut next = Sequencer::resume(page);
+        let sequenced = Sequenced { commit: true, head: commits[0].head() };
+        assert_eq!(next.offer(&commits[0], "3", sequenced), Offered::Known);
+        assert_eq!((next.seal(), next.token()), (None, Some("3")), "what was passed over is not read again");
+    }
+
+    #[test]
+    fn bad_commits_are_sealed_flagged_and_nothing_halts() {
+        let good = commits(1, 4);
+        let mut forged = good[1].clone();
+        forged.actor = "eve".to_owned();
+        let mut sequencer = Sequencer::resume(genesis());
+        for (commit, token) in [&good[0], &forged, &good[2]].into_iter().zip(["1", "2", "3"]) {
+            assert_eq!(sequencer.offer(commit, token, NEW), Offered::Taken);
+        }
+        let gap = commits(2, 2).remove(1);
+        assert_eq!(sequencer.offer(&gap, "4", NEW), Offered::Taken);
+        let mut unchained = commits(3, 2).remove(1);
+        unchained.prev_hash = Hash::ZERO;
+        unchained.hash = unchained.computed_hash().unwrap();
+        let head = commits(3, 1)[0].head();
+        assert_eq!(sequencer.offer(&unchained, "5", Sequenced { commit: false, head }), Offered::Taken);
+        let wild = Commit { first_version: u64::MAX, ..commits(4, 1).remove(0) };
+        assert_eq!(sequencer.offer(&wild, "6", NEW), Offered::Taken);
+        let page = sequencer.seal().unwrap();
+        let flagged: Vec<_> = faults(&page).iter().map(Option::is_some).collect();
+        assert_eq!(flagged, [false, true, false, true, true, true], "{:?}", faults(&page));
+    }
+
+    #[test]
+    fn a_full_page_takes_no_more() {
+        let commits = commits(1, MAX_PAGE_ENTRIES + 1);
+        let mut sequencer = Sequencer::resume(genesis());
+        for commit in &commits[..MAX_PAGE_ENTRIES] {
+            assert_eq!(sequencer.offer(commit, "t", NEW), Offered::Taken);
+        }
+        assert_eq!(sequencer.offer(&commits[MAX_PAGE_ENTRIES], "u", NEW), Offered::Full);
+        assert_eq!(sequencer.token(), Some("t"), "what was not taken is read again");
+    }
+
+    proptest! {
+        /// However often and from wherever the change stream repeats itself, each commit gets one place, in order.
+        #[test]
+        fn any_redelivery_gives_each_commit_one_place(
+            lengths in proptest::collection::vec(0_usize..12, 1..40),
+            back in proptest::collection::vec(0_usize..6, 40),
+        ) {
+            let all = commits(1, 30);
+            let (mut last, mut order, mut next) = (genesis(), Vec::new(), 0_usize);
+            for (length, back) in lengths.into_iter().zip(back) {
+                let mut sequencer = Sequencer::resume(last.clone());
+                let from = next.saturating_sub(back);
+                for (place, commit) in all.iter().enumerate().skip(from).take(length) {
+                    let placed = order.iter().filter(|id| **id == commit.id).count() == 1;
+                    let head = order.len().checked_sub(1).map_or(StreamHead::EMPTY, |last| all[last].head());
+                    let _ = sequencer.offer(commit, &place.to_string(), Sequenced { commit: placed, head });
+                }
+                if let Some(page) = sequencer.seal() {
+                    prop_assert!(page.entries.iter().all(|entry| entry.fault.is_none()));
+                    prop_assert_eq!(page.first_position, order.len() as u64 + 1);
+                    order.extend(page.entries.iter().map(|entry| entry.commit));
+                    last = page;
+                }
+                next = order.len();
+            }
+            prop_assert_eq!(&order, &all[..order.len()].iter().map(|commit| commit.id).collect::<Vec<_>>());
+        }
+    }
+}

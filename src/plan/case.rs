@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use testledger_schemas::plan::document::{CaseDocument, DefaultsDocument, ScalarText};
-use testledger_schemas::plan::{Case, CaseType, Step};
+use testledger_schemas::plan::document::{CaseDocument, DefaultsDocument, ScalarText, StepDocument};
+use testledger_schemas::plan::{Case, Step};
 
 use super::limits::{MAX_CASES, MAX_EXPANDED_BYTES, MAX_MATRIX_CELLS, MAX_STEPS, MAX_STEPS_IN_ALL};
 use super::names::{Known, is_id};
@@ -32,11 +32,6 @@ pub fn read(
     known: &Known,
     room: &mut Room,
 ) -> Vec<Case> {
-    if let Some(mend) = not_built(case.case_type) {
-        let name = if case.case_type == CaseType::Bdd { "bdd" } else { "manual" };
-        reader.wrong(&path.key("type"), format!("cases of type `{name}` are not built yet"), mend);
-        return vec![];
-    }
     let mut known = known.clone().with_env(&case.env);
     known.matrix = case.matrix.keys().cloned().collect();
     let cells = cells(reader, &path.key("matrix"), &case.matrix);
@@ -67,17 +62,6 @@ pub fn read(
     written_out(&read, cells)
 }
 
-/// What to use instead of a type that is not built yet.
-fn not_built(case_type: CaseType) -> Option<&'static str> {
-    match case_type {
-        CaseType::Generic => None,
-        CaseType::Bdd => Some(
-            "use `type: generic` with a step that runs your BDD tool, such as `run: [cucumber-js]` with `report: { junit: out.xml }`",
-        ),
-        CaseType::Manual => Some("use `type: generic`, or leave the case out until verdicts of people can be recorded"),
-    }
-}
-
 fn steps(
     reader: &mut Reader<'_>,
     path: &Path<'_>,
@@ -92,6 +76,7 @@ fn steps(
     }
     let mut ids = BTreeSet::new();
     let mut steps = vec![];
+    known.later = captured_by(&case.steps);
     for (index, document) in case.steps.iter().enumerate() {
         let below = path.index(index);
         if !ids.insert(document.id.as_str()) {
@@ -99,13 +84,17 @@ fn steps(
             reader.wrong(&below.key("id"), message, "give every step of a case an id of its own");
         }
         steps.extend(step::read(reader, &below, document, case, defaults, &known));
-        for name in document.capture.keys() {
-            if !known.captures.contains(name) {
-                known.captures.push(name.clone());
-            }
+        for name in document.capture.keys().filter(|name| known.later.remove(*name).is_some()) {
+            known.captures.push(name.clone());
         }
     }
     steps
+}
+
+/// The first step that captures each name.
+fn captured_by(steps: &[StepDocument]) -> BTreeMap<String, String> {
+    let names = steps.iter().rev().flat_map(|step| step.capture.keys().map(move |name| (name, &step.id)));
+    names.map(|(name, id)| (name.clone(), id.clone())).collect()
 }
 
 fn tags(reader: &mut Reader<'_>, path: &Path<'_>, tags: &[String]) {

@@ -82,6 +82,7 @@ fn known_everywhere(document: &PlanDocument) -> Known {
         matrix: vec![],
         env: Some(names(&mut env.into_iter())),
         captures: vec![],
+        later: BTreeMap::new(),
     }
 }
 

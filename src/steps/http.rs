@@ -18,7 +18,8 @@ use testledger_schemas::event::ErrorKind;
 use tokio::time::Instant;
 
 pub use client::{HttpClient, MAX_REDIRECTS, install_tls};
-use failure::reasons;
+pub(crate) use failure::{place, reasons};
+pub(crate) use request::url as asked_url;
 
 use crate::ports::clock::ms;
 use crate::steps::{PreparedHttp, StepContext, StepEnd, StepError};

@@ -1,3 +1,156 @@
 //! The views: where they are kept, how they are brought up to date, and what may be asked of them.
+//!
+//! [`Views`] is what the rest of the program uses: it takes the executions' views from their checkpoint to the end of
+//! the log, and answers questions about them.
 
+pub mod events;
 pub mod feed;
+pub mod list;
+mod memory;
+pub mod phrase;
+pub mod query;
+pub mod show;
+pub mod show_text;
+pub mod sqlite;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use testledger_projections::executions::{ExecutionView, Executions};
+use testledger_projections::memory::MemoryViews;
+use testledger_projections::ports::ViewStoreError;
+use testledger_projections::worker::{self, CatchUpError, Progress};
+use testledger_schemas::ids::ExecutionId;
+
+use crate::event_store::{SharedLog, StoreError};
+use crate::views::feed::LogFeed;
+use crate::views::query::{ExecutionFilter, ExecutionPage, ExecutionStore, MIN_PREFIX};
+use crate::views::sqlite::SqliteViews;
+
+/// How many matches an ambiguous prefix lists.
+const MAX_MATCHES: usize = 5;
+
+/// Why a question about the views has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    /// The views could not be read or written.
+    #[error(transparent)]
+    Views(#[from] ViewStoreError),
+    /// The views could not be brought up to date.
+    #[error(transparent)]
+    CatchUp(#[from] CatchUpError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// No execution has this id, or an id that begins so.
+    #[error("no execution `{0}`: `testledger executions list` shows those that are there")]
+    NoSuchExecution(String),
+    /// More than one execution has an id that begins so.
+    #[error("`{prefix}` begins the id of more than one execution: {}", list_ids(.matches))]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// Some of the executions.
+        matches: Vec<ExecutionId>,
+    },
+    /// What was given cannot be the beginning of an id.
+    #[error("`{0}` is not the id of an execution: give it whole, or its first {MIN_PREFIX} characters or more")]
+    NotAnId(String),
+}
+
+fn list_ids(ids: &[ExecutionId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The executions' views of one log.
+#[derive(Clone)]
+pub struct Views {
+    log: SharedLog,
+    feed: LogFeed,
+    store: Arc<dyn ExecutionStore>,
+}
+
+impl Views {
+    /// Views beside a log in SQLite, in the same file. Open the log first: it creates the file.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`] where the file cannot be opened or its tables not be made.
+    pub async fn sqlite(log: SharedLog, path: &Path) -> Result<Self, ViewStoreError> {
+        Ok(Self::over(log, SqliteViews::open(path).await?))
+    }
+
+    /// Views in memory: begun at the start of the log whenever the process begins.
+    #[must_use]
+    pub fn memory(log: SharedLog) -> Self {
+        Self::over(log, Arc::new(MemoryViews::<Executions>::default()))
+    }
+
+    /// Views in any store.
+    #[must_use]
+    pub fn over(log: SharedLog, store: Arc<dyn ExecutionStore>) -> Self {
+        Self { feed: LogFeed::new(log.clone()), log, store }
+    }
+
+    /// The log they are folded from.
+    #[must_use]
+    pub fn log(&self) -> &SharedLog {
+        &self.log
+    }
+
+    /// Brings the views up to a position (without one: to the end of the log as it is now). Where an event cannot be
+    /// read, the views stay before it, and [`Progress::paused`] says so.
+    ///
+    /// # Errors
+    /// [`CatchUpError`].
+    pub async fn catch_up(&self, until: Option<u64>) -> Result<Progress, CatchUpError> {
+        worker::catch_up(&Executions, &self.feed, &*self.store, until).await
+    }
+
+    /// Executions that a filter lets through, the latest first.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn list(&self, filter: &ExecutionFilter) -> Result<ExecutionPage, ViewStoreError> {
+        self.store.list(filter).await
+    }
+
+    /// The view of one execution.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn get(&self, id: ExecutionId) -> Result<Option<ExecutionView>, ViewStoreError> {
+        self.store.get(id).await
+    }
+
+    /// The views of a suite's cases, in the order of their requests, at most `limit`.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn children(&self, id: ExecutionId, limit: usize) -> Result<Vec<ExecutionView>, ViewStoreError> {
+        self.store.children(id, limit).await
+    }
+
+    /// The view of the execution that a person means: its whole id, or the beginning of it where that is enough.
+    ///
+    /// # Errors
+    /// [`ViewError::NoSuchExecution`], [`ViewError::Ambiguous`], [`ViewError::NotAnId`], or the store's.
+    pub async fn resolve(&self, text: &str) -> Result<ExecutionView, ViewError> {
+        let prefix = text.trim().to_ascii_lowercase();
+        let is_hex = prefix.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if prefix.len() < MIN_PREFIX || !is_hex {
+            return Err(ViewError::NotAnId(text.to_owned()));
+        }
+        let mut matches = self.store.by_prefix(&prefix, MAX_MATCHES).await?;
+        match (matches.pop(), matches.is_empty()) {
+            (Some(view), true) => Ok(view),
+            (Some(last), false) => {
+                let matches = matches.iter().chain([&last]).map(|view| view.id).collect();
+                Err(ViewError::Ambiguous { prefix, matches })
+            }
+            (None, _) => Err(ViewError::NoSuchExecution(text.to_owned())),
+        }
+    }
+}

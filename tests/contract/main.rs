@@ -11,3 +11,4 @@ mod erasure;
 mod interleavings;
 mod order;
 mod reading;
+mod sqlite_file;

@@ -134,7 +134,8 @@ impl World {
     ) -> Run {
         let appends = log.appends();
         let durable = log.reopen();
-        // The sequencer of the reopened log seals what was not sealed yet.
+        // The sequencer of the reopened log starts with the first call, and seals what was not sealed yet.
+        durable.last_page().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         let mut pages = vec![];
         while let Some(next) = Some(durable.read_pages(pages.len() as u64, 1000).await.unwrap()).filter(|p| !p.is_empty()) {

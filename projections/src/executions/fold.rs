@@ -77,6 +77,9 @@ pub(super) fn apply(view: &mut ExecutionView, recorded: &Recorded) {
             view.flag(position, format!("{} in the stream of an execution", recorded.event.type_name()));
         }
     }
+    if view.last_version == 0 {
+        view.first_position = position;
+    }
     view.last_version = recorded.version;
     view.last_position = position;
 }

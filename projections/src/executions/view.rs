@@ -119,6 +119,8 @@ pub struct ExecutionView {
     pub erasures: u64,
     /// The version of its last event.
     pub last_version: u64,
+    /// The position of its first event; 0 before it.
+    pub first_position: u64,
     /// The position of the last event that changed this view (a suite's changes with its cases).
     pub last_position: u64,
     /// The events whose erasable text this view holds: of the request, and of the latest start.
@@ -258,6 +260,7 @@ impl ExecutionView {
             anomalies: vec![],
             erasures: 0,
             last_version: 0,
+            first_position: 0,
             last_position: 0,
             text_of: TextOrigins::default(),
         }

@@ -286,3 +286,6 @@ impl EventLog for MemoryLog {
         self.handle.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests;

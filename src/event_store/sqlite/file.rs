@@ -16,6 +16,8 @@ use crate::ports::ids::{Ids, RandomIds};
 pub const APPLICATION_ID: i64 = 0x746c_6467;
 /// The wait between two tries for a lock that another process holds.
 const BUSY_RETRY: Duration = Duration::from_millis(2);
+/// How long an erasure waits for readers of other processes.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(2);
 /// The write-ahead file is cut back to so many bytes after a checkpoint.
 const WAL_KEPT_BYTES: i64 = 64 << 20;
 
@@ -95,9 +97,12 @@ impl LogFile {
         if application != APPLICATION_ID {
             return Err(self.errors.refused("a database of another program; name another file with --store"));
         }
-        if format != i64::from(FORMAT_VERSION) {
+        if format > i64::from(FORMAT_VERSION) {
             let why = format!("has format {format} and this program knows {FORMAT_VERSION}; use a newer testledger");
             return Err(self.errors.refused(&why));
+        }
+        if format < i64::from(FORMAT_VERSION) {
+            return Err(self.errors.damaged(&format!("no version of this program has written format {format}")));
         }
         Ok(false)
     }
@@ -127,6 +132,21 @@ impl LogFile {
             insert_page(&transaction, &page)
         };
         write().and_then(|()| transaction.commit()).map_err(|error| self.errors.store(error))
+    }
+
+    /// Copies the write-ahead file into the database and empties it, so that erased content is nowhere on the disk.
+    /// A reader of another process can be in the way; then the next checkpoint does it.
+    pub(super) fn empty_write_ahead(&self, connection: &Connection) {
+        let checkpoint = || {
+            connection.busy_timeout(self.patience.min(CHECKPOINT_PATIENCE))?;
+            let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
+            connection.busy_timeout(self.patience).map(|()| busy)
+        };
+        match checkpoint() {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!("a reader keeps erased content in the write-ahead file until the next checkpoint"),
+            Err(error) => tracing::warn!(%error, "erased content stays in the write-ahead file"),
+        }
     }
 
     /// Takes the one write lock, waiting no longer than the patience; `meanwhile` runs before each further try.

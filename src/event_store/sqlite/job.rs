@@ -39,6 +39,14 @@ pub(super) enum Job {
 }
 
 impl Job {
+    /// Whether it takes something away.
+    pub(super) fn is_erasure(&self) -> bool {
+        match self {
+            Self::Change(Change::EraseContent { .. } | Change::EraseArtifacts { .. }, _) => true,
+            Self::Change(Change::PutArtifact { .. }, _) | Self::Append(_) | Self::Close => false,
+        }
+    }
+
     /// About how many bytes it holds.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::event_store::StoreError;
 use crate::event_store::sqlite::batch::{self, Known};
 use crate::event_store::sqlite::file::LogFile;
-use crate::event_store::sqlite::job::{Change, Job, Queued};
+use crate::event_store::sqlite::job::{Job, Queued};
 use crate::event_store::sqlite::queries::Queries;
 
 /// How often an idle writer looks whether another process has appended.
@@ -82,7 +82,6 @@ impl Writer {
 
     fn write_batch(&mut self) {
         let (batch, room): (Vec<_>, Vec<_>) = self.next_batch().into_iter().map(|q| (q.job, q.room)).unzip();
-        let erases = batch.iter().any(is_erasure);
         let queries = Queries { connection: &self.connection, errors: &self.file.errors };
         let head = &self.head;
         let mut seen = Known::default();
@@ -90,9 +89,6 @@ impl Writer {
         batch::write(&self.file, &self.connection, &mut self.known, batch, meanwhile);
         show(head, &queries, &mut self.known);
         drop(room);
-        if erases {
-            self.rewrite_write_ahead_file();
-        }
     }
 
     /// The jobs that go together: in order, at most one commit of each stream, the others stay for the next batch.
@@ -119,17 +115,6 @@ impl Writer {
         self.waiting = stay;
         batch
     }
-
-    /// Copies the write-ahead file into the database and empties it, so that erased content is nowhere on the disk.
-    /// A reader of another process can be in the way; then the next checkpoint does it.
-    fn rewrite_write_ahead_file(&self) {
-        let checkpoint = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-        match checkpoint {
-            Ok(0) => {}
-            Ok(busy) => tracing::warn!(busy, "erased content stays in the write-ahead file until the next checkpoint"),
-            Err(error) => tracing::warn!(%error, "erased content stays in the write-ahead file"),
-        }
-    }
 }
 
 /// Notices what other connections have written.
@@ -150,11 +135,4 @@ fn show(head: &watch::Sender<u64>, queries: &Queries<'_>, known: &mut Known) {
         *head = position.max(*head);
         forward
     });
-}
-
-fn is_erasure(job: &Job) -> bool {
-    match job {
-        Job::Change(Change::EraseContent { .. } | Change::EraseArtifacts { .. }, _) => true,
-        Job::Change(Change::PutArtifact { .. }, _) | Job::Append(_) | Job::Close => false,
-    }
 }
