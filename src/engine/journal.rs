@@ -8,14 +8,13 @@ use testledger_schemas::commit::{Commit, CommitId, Envelope, RecordedEvent, Stre
 use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
 use testledger_schemas::{Event, Page, Timestamp};
 
+use tokio::sync::Notify;
+
 use crate::bus::{Acknowledged, Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::event_store::{AppendError, SharedLog};
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
-
-/// The longest wait for a page before it is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Everything an append needs besides the events.
 pub struct Journal {
@@ -52,20 +51,35 @@ pub struct Appended {
 
 /// The commits this engine wrote and has not yet met again when following the log: it need not read its own.
 #[derive(Default)]
-pub struct OwnCommits(Mutex<BTreeSet<CommitId>>);
+pub struct OwnCommits {
+    open: Mutex<BTreeSet<CommitId>>,
+    /// Told when the last one was met.
+    none_left: Notify,
+}
 
 impl OwnCommits {
     fn add(&self, commit: CommitId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(commit);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(commit);
     }
 
     /// Whether this is one of them; it is forgotten then.
     pub fn take(&self, commit: CommitId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&commit)
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_own = open.remove(&commit);
+        if was_own && open.is_empty() {
+            self.none_left.notify_waiters();
+        }
+        was_own
+    }
+
+    async fn until_none_left(&self) {
+        loop {
+            let told = self.none_left.notified();
+            if self.open.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
@@ -158,14 +172,7 @@ impl Journal {
     /// # Errors
     /// [`ExecutionError`] if the log cannot be read, or the pages do not come within the store's patience.
     pub async fn settled(&self) -> Result<Page, ExecutionError> {
-        let mut head = self.log.head();
-        let paged = async {
-            while !self.own.is_empty() {
-                // The wake-up may come before the follower has read: hence a bound on each wait.
-                let _ = tokio::time::timeout(LOOK_AGAIN, head.changed()).await;
-            }
-        };
-        if tokio::time::timeout(self.store_patience, paged).await.is_err() {
+        if tokio::time::timeout(self.store_patience, self.own.until_none_left()).await.is_err() {
             let waited_ms = crate::ports::clock::ms(self.store_patience);
             return Err(ExecutionError::Timeout { what: "a position for what was appended".to_owned(), waited_ms });
         }
