@@ -1,6 +1,8 @@
 //! Golden plans: good ones with the validated plan, broken ones with the exact message. `TESTLEDGER_GOLDEN=write`
 //! writes the golden files anew.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,6 +5,8 @@
 
 mod case;
 mod expect;
+#[cfg(test)]
+mod large_tests;
 pub mod limits;
 mod names;
 mod needs;

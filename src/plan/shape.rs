@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::Value as Json;
 use testledger_schemas::plan::document::Duration;
 
-use super::problem::{Problem, shown, suggestion};
+use super::problem::{MAX_PROBLEMS, Problem, shown, suggestion};
 use super::tree::{Entry, Node, Path, Place, Value};
 
 /// The schema, without the nulls that stand for optional fields.
@@ -27,6 +27,9 @@ struct Walk {
 
 impl Walk {
     fn node(&mut self, node: &Node, schema: &Json, path: &Path<'_>) {
+        if self.problems.len() > MAX_PROBLEMS {
+            return;
+        }
         let schema = resolve(schema);
         if let Some(options) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
             return self.any_of(node, options, schema, path);
@@ -79,6 +82,9 @@ impl Walk {
             return self.report(case_type.place, &path.key("type"), message, mend);
         }
         for entry in entries {
+            if self.problems.len() > MAX_PROBLEMS {
+                return;
+            }
             let below = path.key(&entry.key);
             match (properties.get(&entry.key), &schema["additionalProperties"]) {
                 (Some(property), _) => self.node(&entry.node, property, &below),

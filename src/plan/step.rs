@@ -29,7 +29,7 @@ pub fn read(
     step: &StepDocument,
     case: &CaseDocument,
     defaults: &DefaultsDocument,
-    known: &Known,
+    known: Known<'_>,
 ) -> Option<Step> {
     let expect = step.expect.clone().unwrap_or_default();
     let action = match (&step.run, &step.http) {
@@ -66,25 +66,25 @@ fn run(
     step: &StepDocument,
     document: &CommandDocument,
     expect: &ExpectDocument,
-    known: &Known,
+    known: Known<'_>,
     case: &CaseDocument,
     defaults: &DefaultsDocument,
 ) -> Action {
-    let known = known.clone().with_env(&step.env);
+    let known = known.with_env(&step.env);
     let directory = step.directory.as_ref().or(case.directory.as_ref()).or(defaults.directory.as_ref()).cloned();
     if let Some(directory) = &step.directory {
-        reader.template(&path.key("directory"), directory, &known);
+        reader.template(&path.key("directory"), directory, known);
     }
     Action::Run(RunAction {
-        command: command(reader, &path.key("run"), document, &known),
+        command: command(reader, &path.key("run"), document, known),
         directory,
-        env: reader.env(&path.key("env"), &step.env, &known),
-        expect: expect::of_run(reader, &path.key("expect"), expect, &known),
+        env: reader.env(&path.key("env"), &step.env, known),
+        expect: expect::of_run(reader, &path.key("expect"), expect, known),
     })
 }
 
 /// A command line: a list of templates, or a shell line without any.
-pub fn command(reader: &mut Reader<'_>, path: &Path<'_>, document: &CommandDocument, known: &Known) -> CommandLine {
+pub fn command(reader: &mut Reader<'_>, path: &Path<'_>, document: &CommandDocument, known: Known<'_>) -> CommandLine {
     match document {
         CommandDocument::Argv(argv) => {
             for (index, argument) in argv.iter().enumerate() {
@@ -168,7 +168,7 @@ fn http(
     step: &StepDocument,
     request: &HttpDocument,
     expect: &ExpectDocument,
-    known: &Known,
+    known: Known<'_>,
 ) -> Action {
     for (key, is_there) in [("env", !step.env.0.is_empty()), ("directory", step.directory.is_some())] {
         if is_there {
@@ -192,7 +192,7 @@ fn http(
     })
 }
 
-fn body(reader: &mut Reader<'_>, path: &Path<'_>, request: &HttpDocument, known: &Known) -> HttpBody {
+fn body(reader: &mut Reader<'_>, path: &Path<'_>, request: &HttpDocument, known: Known<'_>) -> HttpBody {
     let given = [("json", request.json.is_some()), ("form", request.form.is_some()), ("text", request.text.is_some())];
     let given: Vec<&str> = given.into_iter().filter(|(_, is_there)| *is_there).map(|(key, _)| key).collect();
     if let [_, second, ..] = given[..] {
@@ -214,13 +214,13 @@ fn body(reader: &mut Reader<'_>, path: &Path<'_>, request: &HttpDocument, known:
     HttpBody::None
 }
 
-fn fields(reader: &mut Reader<'_>, path: &Path<'_>, pairs: &Pairs<ScalarText>, known: &Known) {
+fn fields(reader: &mut Reader<'_>, path: &Path<'_>, pairs: &Pairs<ScalarText>, known: Known<'_>) {
     for (name, value) in &pairs.0 {
         reader.template(&path.key(name), &value.0, known);
     }
 }
 
-fn header_fields(reader: &mut Reader<'_>, path: &Path<'_>, pairs: &Pairs<ScalarText>, known: &Known) {
+fn header_fields(reader: &mut Reader<'_>, path: &Path<'_>, pairs: &Pairs<ScalarText>, known: Known<'_>) {
     fields(reader, path, pairs, known);
     for (name, value) in &pairs.0 {
         let below = path.key(name);
@@ -258,7 +258,7 @@ fn method(reader: &mut Reader<'_>, path: &Path<'_>, method: Option<&str>, body: 
 }
 
 /// A URL; where a template stands in it, its result is checked when it is there.
-pub fn url(reader: &mut Reader<'_>, path: &Path<'_>, url: &str, known: &Known) {
+pub fn url(reader: &mut Reader<'_>, path: &Path<'_>, url: &str, known: Known<'_>) {
     reader.template(path, url, known);
     if !template::is_template(url) && !is_url(url) {
         let mend = "write it whole, such as `http://127.0.0.1:8080/path` or `{{ env.BASE }}/path`";
@@ -345,7 +345,7 @@ fn report(
     path: &Path<'_>,
     step: &StepDocument,
     action: &Action,
-    known: &Known,
+    known: Known<'_>,
 ) -> Option<Report> {
     let report = step.report.as_ref()?;
     let below = path.key("report");
@@ -359,7 +359,7 @@ fn report(
             "write the file the tool writes, such as `out.xml`",
         );
     }
-    reader.template(&below.key("junit"), &report.junit, &known.clone().with_env(&step.env));
+    reader.template(&below.key("junit"), &report.junit, known.with_env(&step.env));
     Some(Report::JUnit(report.junit.clone()))
 }
 
