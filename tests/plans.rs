@@ -83,6 +83,9 @@ fn messages_are_drawn_with_the_line_they_are_about() {
         let errors = parse(&text, &origin(&path)).unwrap_err();
         let drawn = errors.fancy(100, false);
         assert!(drawn.contains("help:"), "{drawn}");
+        if path.with_extension("drawn").exists() {
+            compare(&path, "drawn", &drawn);
+        }
     }
 }
 

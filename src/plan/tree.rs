@@ -72,6 +72,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The same with its first byte, where the YAML reader's scanner gives line and column only.
+    #[must_use]
+    pub fn found_in(self, text: &str) -> Self {
+        if self.offset > 0 {
+            return self;
+        }
+        let line_start: usize = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum();
+        let line = text[line_start..].split('\n').next().unwrap_or_default();
+        let in_line = line.char_indices().nth(self.column - 1).map_or(line.len(), |(offset, _)| offset);
+        Self { offset: line_start + in_line, ..self }
+    }
+}
+
 impl Value {
     /// What it is, in words.
     #[must_use]
