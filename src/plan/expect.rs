@@ -10,7 +10,7 @@ use testledger_schemas::plan::{HttpExpect, RunExpect, TextExpect, ValueExpect};
 use super::names::Known;
 use super::problem::shown;
 use super::reader::Reader;
-use super::step::is_header_name;
+use super::request::is_header_name;
 use super::tree::Path;
 
 /// The status codes that pass where nothing is said.

@@ -277,3 +277,52 @@ fn bound(value: &Json) -> Option<i128> {
         value.as_f64().map(|number| number as i128)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What this walk understands, and what says nothing about the shape.
+    const KEYWORDS: [&str; 20] = [
+        "$ref",
+        "$defs",
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "type",
+        "const",
+        "anyOf",
+        "oneOf",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "minItems",
+        "minLength",
+        "minimum",
+        "maximum",
+        "format",
+        "pattern",
+    ];
+
+    fn check(schema: &Json) {
+        let Some(fields) = schema.as_object() else { return };
+        for (key, field) in fields {
+            assert!(KEYWORDS.contains(&key.as_str()), "{key} in {schema}");
+            match key.as_str() {
+                "properties" | "$defs" => field.as_object().into_iter().flatten().for_each(|(_, below)| check(below)),
+                "anyOf" | "oneOf" => field.as_array().into_iter().flatten().for_each(check),
+                "items" | "additionalProperties" => check(field),
+                // A pattern is in the schema for editors; the format beside it is what is held here.
+                "pattern" => assert!(schema["format"].is_string(), "{schema}"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_keyword_of_the_published_schema_is_understood() {
+        check(&SCHEMA);
+    }
+}

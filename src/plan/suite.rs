@@ -11,7 +11,7 @@ use super::names::{Declared, Known, is_id};
 use super::problem::shown;
 use super::reader::{Reader, texts};
 use super::tree::Path;
-use super::{Origin, case, needs, step, template};
+use super::{Origin, case, command, needs, request, template};
 
 /// How long a service may take to become ready where nothing is said: 30 s.
 const DEFAULT_READY_TIMEOUT_MS: u64 = 30_000;
@@ -172,7 +172,7 @@ fn service(reader: &mut Reader<'_>, path: &Path<'_>, document: &ServiceDocument,
     let timeout = document.ready.as_ref().and_then(|ready| ready.timeout);
     Service {
         id: document.id.clone(),
-        command: step::command(reader, &path.key("run"), &document.run, known),
+        command: command::read(reader, &path.key("run"), &document.run, known),
         directory: document.directory.clone(),
         env: {
             reader.env(&path.key("env"), &document.env, known);
@@ -186,7 +186,7 @@ fn service(reader: &mut Reader<'_>, path: &Path<'_>, document: &ServiceDocument,
 fn ready(reader: &mut Reader<'_>, path: &Path<'_>, document: &ReadyDocument, known: Known<'_>) -> Ready {
     let mut ways = vec![];
     if let Some(url) = &document.http {
-        step::url(reader, &path.key("http"), url, known);
+        request::url(reader, &path.key("http"), url, known);
         ways.push(Ready::Http(url.clone()));
     }
     if let Some(address) = &document.tcp {
