@@ -172,12 +172,50 @@ pub fn suggestion(written: &str, names: &[&str]) -> String {
 /// So many names are listed in a mend.
 const MAX_NAMES_SHOWN: usize = 20;
 
-/// A text of the plan as a message shows it: one line, not too long.
+/// A text of the plan as a message shows it: one line, not too long, and nothing that a terminal would obey.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
+    let mut shown = visible(&text.chars().take(MAX_SHOWN_CHARS).collect::<String>());
+    if text.chars().nth(MAX_SHOWN_CHARS).is_some() {
         shown.push_str("...");
     }
     shown
+}
+
+/// So many characters of a text are shown in a message.
+const MAX_SHOWN_CHARS: usize = 60;
+
+/// The text with every control character written as its escape.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { visible.extend(c.escape_default()) } else { visible.push(c) }
+    }
+    visible
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_one_short_line() {
+        assert_eq!(shown("a\n\u{1b}[31m'é\""), "a\\n\\u{1b}[31m'é\"");
+        assert_eq!(shown(&"x".repeat(61)).len(), 63);
+    }
+
+    #[test]
+    fn suggestions_are_near_or_a_list() {
+        for (written, names, wanted) in [
+            ("suit", vec!["suite", "name"], "did you mean `suite`?"),
+            ("attempts", vec!["max_attempts", "factor"], "did you mean `max_attempts`?"),
+            ("exit_code", vec!["exit", "json"], "did you mean `exit`?"),
+            ("region", vec!["params.region", "case"], "did you mean `params.region`?"),
+            ("env.HOME", vec!["env.BASE"], "use one of `env.BASE`"),
+            ("x", vec![], "there is nothing that could be named here"),
+        ] {
+            assert_eq!(suggestion(written, &names), wanted);
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use super::problem::shown;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -131,8 +133,8 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Key(Path::Root, key) => f.write_str(key),
-            Self::Key(above, key) => write!(f, "{above}.{key}"),
+            Self::Key(Path::Root, key) => f.write_str(&shown(key)),
+            Self::Key(above, key) => write!(f, "{above}.{}", shown(key)),
             Self::Index(above, index) => write!(f, "{above}[{index}]"),
         }
     }

@@ -5,7 +5,7 @@ use serde_saphyr::{Budget, Error, Options};
 use testledger_schemas::plan::document::PlanDocument;
 
 use super::limits::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED_NODES, MAX_TEXT_BYTES};
-use super::problem::{Problem, shown};
+use super::problem::{Problem, shown, visible};
 use super::tree::{Node, Place, Value};
 
 /// The text as a tree.
@@ -109,5 +109,5 @@ fn without_place(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let line = line.split(" at line ").next().unwrap_or(line);
-    line.trim().to_owned()
+    visible(line.trim())
 }
