@@ -29,6 +29,25 @@ pub(super) struct RawCase {
     pub(super) verdicts: Vec<RawVerdict>,
 }
 
+impl RawCase {
+    /// Changes every text that will be recorded.
+    pub(super) fn change_texts(&mut self, change: &dyn Fn(&str) -> String) {
+        let suites = change(&self.suites);
+        if *suites != *self.suites {
+            self.suites = Arc::from(suites);
+        }
+        for text in [&mut self.classname, &mut self.name, &mut self.file] {
+            *text = change(text);
+        }
+        for verdict in &mut self.verdicts {
+            // The type is changed too: it stands for the message where there is none.
+            for text in [&mut verdict.kind, &mut verdict.message, &mut verdict.text] {
+                *text = change(text);
+            }
+        }
+    }
+}
+
 /// A child element that says how a test case ended.
 #[derive(Clone, Debug)]
 pub(super) struct RawVerdict {
