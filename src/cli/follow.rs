@@ -35,15 +35,21 @@ impl Follower {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).note(text);
     }
 
-    /// Ends after what was told until now. If the terminal was too slow to see everything, the report is read anew from
-    /// the log.
+    /// Ends after what was told until now. If not everything was seen (the terminal was too slow, or `read_anew` says
+    /// that the execution began before), the report is read from the log.
     ///
     /// # Errors
     /// [`Failure`] if the log cannot be read.
-    pub async fn finish(self, engine: &Engine, root: ExecutionId, plan: &Plan) -> Result<Arc<Mutex<Progress>>, Failure> {
+    pub async fn finish(
+        self,
+        engine: &Engine,
+        root: ExecutionId,
+        plan: &Plan,
+        read_anew: bool,
+    ) -> Result<Arc<Mutex<Progress>>, Failure> {
         engine.bus().publish(Update::Closed);
         let complete = self.task.await.unwrap_or(false);
-        if !complete {
+        if read_anew || !complete {
             let report = read_report(engine.journal.log.as_ref(), root, plan).await?;
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).set_report(report);
         }

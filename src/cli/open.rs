@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::cli::context::{self, Context};
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, Parts, this_process};
+use crate::event_store::SharedLog;
 use crate::event_store::sqlite::SqliteLog;
-use crate::event_store::{EventLog, SharedLog};
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
 use crate::steps::http::HttpClient;
@@ -35,7 +35,8 @@ pub fn store_path(context: &Context) -> Result<PathBuf, Failure> {
 pub async fn existing_log(context: &Context) -> Result<(SharedLog, PathBuf), Failure> {
     let path = store_path(context)?;
     if !path.exists() {
-        let message = format!("there is no log at {}: run something first, or name another with --store", path.display());
+        let message =
+            format!("there is no log at {}: run something first, or name another with --store", path.display());
         return Err(Failure::new(Exit::StoreUnavailable, message));
     }
     Ok((open(&path).await?, path))

@@ -19,10 +19,13 @@ const MAX_PLAN_BYTES: u64 = 16 << 20;
 /// [`Failure`] with everything that is wrong with it.
 pub fn read(context: &Context, path: &Path) -> Result<Plan, Failure> {
     let shown = path.display();
-    let unreadable = |error: &dyn std::fmt::Display| Failure::usage(format!("{shown}: the plan cannot be read: {error}"));
+    let unreadable =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("{shown}: the plan cannot be read: {error}"));
     let size = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
     if size > MAX_PLAN_BYTES {
-        return Err(Failure::usage(format!("{shown}: the plan has {size} bytes and may have {MAX_PLAN_BYTES}: split it")));
+        return Err(Failure::usage(format!(
+            "{shown}: the plan has {size} bytes and may have {MAX_PLAN_BYTES}: split it"
+        )));
     }
     let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable(&"it is not UTF-8 text"))?;
@@ -74,7 +77,9 @@ pub fn of(context: &Context, args: &RunArgs) -> Result<Vec<Plan>, Failure> {
 fn wrapped(context: &Context, args: &RunArgs) -> Result<Plan, Failure> {
     let SelectArgs { cases, tags, priority } = &args.select;
     if !cases.is_empty() || !tags.is_empty() || priority.is_some() || !args.params.is_empty() {
-        return Err(Failure::usage("--case, --tag, --priority and --param choose from a plan; a wrapped command has none"));
+        return Err(Failure::usage(
+            "--case, --tag, --priority and --param choose from a plan; a wrapped command has none",
+        ));
     }
     let mut plan = plan::wrapped_command(args.wrapped.clone(), &context.directory);
     overrides(&mut plan, args);
@@ -82,22 +87,23 @@ fn wrapped(context: &Context, args: &RunArgs) -> Result<Plan, Failure> {
 }
 
 fn selection(args: &SelectArgs) -> Selection {
-    Selection {
-        cases: args.cases.clone(),
-        tags: args.tags.clone(),
-        priority: args.priority.map(Into::into),
-    }
+    Selection { cases: args.cases.clone(), tags: args.tags.clone(), priority: args.priority.map(Into::into) }
 }
 
 /// A name that no plan knows is a slip, not an empty selection.
 fn check_selection(plans: &[Plan], selection: &Selection) -> Result<(), Failure> {
     let mut unknown = plans.iter().map(|plan| plan::unknown(plan, selection));
     let first = unknown.next().unwrap_or_default();
-    let nowhere: Vec<String> = unknown.fold(first, |known, here| known.into_iter().filter(|one| here.contains(one)).collect());
+    let nowhere: Vec<String> =
+        unknown.fold(first, |known, here| known.into_iter().filter(|one| here.contains(one)).collect());
     if nowhere.is_empty() { Ok(()) } else { Err(Failure::usage(nowhere.join("\n"))) }
 }
 
-fn secrets_are_there(context: &Context, plan: &Plan) -> Result<(), Failure> {
+/// Whether the secrets that a plan names are in the environment.
+///
+/// # Errors
+/// [`Failure`] that names those that are not.
+pub fn secrets_are_there(context: &Context, plan: &Plan) -> Result<(), Failure> {
     let missing: Vec<&str> =
         plan.secrets.iter().filter(|name| !context.environment.contains_key(*name)).map(String::as_str).collect();
     if missing.is_empty() {

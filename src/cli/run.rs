@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::args::RunArgs;
 use crate::cli::context::{Context, git_revision};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::follow::{Follower, read_report};
+use crate::cli::follow::Follower;
 use crate::cli::open::Running;
 use crate::cli::plans;
 use crate::cli::result::RunResult;
@@ -19,7 +19,7 @@ use crate::engine::execution::Execution;
 use crate::engine::request::RequestOptions;
 use crate::engine::stop::Stop;
 use crate::report::junit_write;
-use crate::report::model::{EndReason, RunReport};
+use crate::report::model::RunReport;
 use crate::report::terminal::{Closing, Progress, View};
 
 /// How a run is shown and reported.
@@ -157,19 +157,14 @@ async fn run_one(
         follower.note(&format!("the idempotency key means execution {id}, which was asked for before"));
     }
     let plan = Arc::new(plan);
-    let execution = engine.run(id, Arc::clone(&plan), &stop.child_of_run()).await?;
-    let anchor = engine.anchor(&execution).await?;
-    let progress = follower.finish(engine, id, &plan).await?;
+    let execution = engine.run(id, Arc::clone(&plan), stop).await?;
+    let anchor = engine.anchor().await?;
+    let progress = follower.finish(engine, id, &plan, requested.existed).await?;
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let report = if requested.existed { None } else { Some(progress.report().clone()) };
-    let closing = Closing { page: Some(anchor.to_string()), look_closer: look_closer(&id.to_string()) };
-    drop_existing(&mut progress, requested.existed);
+    let closing = Closing { page: Some(anchor.to_string()), look_closer: format!("testledger executions show {id}") };
     progress.finish(&closing)?;
+    let report = progress.report().clone();
     drop(progress);
-    let report = match report {
-        Some(report) => report,
-        None => read_report(running.log.as_ref(), id, &plan).await?,
-    };
     let exit = exit_of(&execution);
     if output.json {
         let result = RunResult {
@@ -191,19 +186,13 @@ async fn run_one(
     Ok((exit, report))
 }
 
-fn drop_existing(_: &mut Progress, _: bool) {}
-
-fn look_closer(id: &str) -> String {
-    format!("testledger executions show {id}")
-}
-
 /// The exit code of an execution's end.
 #[must_use]
 pub fn exit_of(execution: &Execution) -> Exit {
     match execution.state().status {
         Some(ExecutionStatus::Passed) => Exit::Passed,
         Some(ExecutionStatus::Cancelled | ExecutionStatus::Aborted) => Exit::Interrupted,
-        Some(ExecutionStatus::Failed) => match execution.failure_reason() {
+        Some(ExecutionStatus::Failed) => match execution.state().failure {
             Some(FailureReason::Setup) => Exit::SetupFailed,
             Some(FailureReason::Step | FailureReason::Case | FailureReason::Infrastructure) | None => Exit::TestsFailed,
         },
@@ -234,6 +223,3 @@ fn dry_run(plans: &[Plan]) -> Result<(), Failure> {
     writeln!(out, "nothing was run (--dry-run)")?;
     Ok(())
 }
-
-#[allow(unused)]
-fn reason(_: EndReason) {}

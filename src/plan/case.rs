@@ -12,9 +12,6 @@ use super::reader::Reader;
 use super::step;
 use super::tree::Path;
 
-/// The running time of an attempt where nothing is said: 30 minutes.
-const DEFAULT_CASE_TIMEOUT_MS: u64 = 1_800_000;
-
 /// What all cases together have taken up of the limits.
 #[derive(Default)]
 pub struct Room {
@@ -40,7 +37,6 @@ pub fn read(
         reader.template(&path.key("directory"), directory, &known);
     }
     let timeout = reader.duration(&path.key("timeout"), case.timeout);
-    let default_timeout = defaults.case_timeout.map_or(DEFAULT_CASE_TIMEOUT_MS, |timeout| timeout.ms);
     let read = Case {
         id: case.id.clone(),
         matrix: String::new(),
@@ -51,7 +47,7 @@ pub fn read(
         priority: case.priority,
         needs: case.needs.clone(),
         env: reader.env(&path.key("env"), &case.env, &known),
-        timeout_ms: Some(timeout.unwrap_or(default_timeout)),
+        timeout_ms: timeout.or(defaults.case_timeout.map(|timeout| timeout.ms)),
         retries: reader.retries(case.retries.as_ref().or(defaults.retries.as_ref())),
         resume: case.resume,
         steps: steps(reader, &path.key("steps"), case, defaults, known),

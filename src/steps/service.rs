@@ -98,8 +98,8 @@ pub struct RunningService {
     control: Box<dyn ProcessControl>,
     streams: Streams,
     exit: Option<Exit>,
-    log: SharedLog,
-    redactor: Redactor,
+    /// The launcher among it: without that, everything it started would end.
+    context: ServiceContext,
 }
 
 /// Starts a service and waits until it is ready.
@@ -117,7 +117,7 @@ pub async fn start(spec: ServiceSpec, context: ServiceContext) -> Result<Running
             service.ready_after_ms = ms(began.elapsed());
             Ok(service)
         }
-        Err(reason) => Err(service.give_up(reason, context.grace).await),
+        Err(reason) => Err(service.give_up(reason).await),
     }
 }
 
@@ -135,8 +135,7 @@ async fn launch(
         control: launched.control,
         streams: Streams::read(&spec.id, launched.stdout, launched.stderr, readiness, context),
         exit: None,
-        log: context.log.clone(),
-        redactor: context.redactor.clone(),
+        context: context.clone(),
     })
 }
 
@@ -211,8 +210,8 @@ impl RunningService {
     }
 
     /// Ends a service that is not ready.
-    async fn give_up(mut self, reason: NotReady, grace: Duration) -> ServiceFailure {
-        self.end_tree(grace).await;
+    async fn give_up(mut self, reason: NotReady) -> ServiceFailure {
+        self.end_tree(self.context.grace).await;
         let message = reason.message(&self.id, self.exit.as_ref());
         let cancelled = reason.is_cancel();
         ServiceFailure { report: Box::new(self.report(reason.end(), message).await), cancelled }
@@ -233,8 +232,8 @@ impl RunningService {
     }
 
     async fn report(self, end: ServiceEnd, message: String) -> ServiceReport {
-        let printed = self.streams.finish(&self.log).await;
-        let message = if message.is_empty() { message } else { printed.after(&self.redactor.text(&message)) };
+        let printed = self.streams.finish(&self.context.log).await;
+        let message = if message.is_empty() { message } else { printed.after(&self.context.redactor.text(&message)) };
         let message = match printed.lost {
             Some(reason) => format!("{message}\nits output could not be kept: {reason}").trim_start().to_owned(),
             None => message,

@@ -13,9 +13,6 @@ pub mod show;
 pub mod show_text;
 pub mod sqlite;
 
-#[cfg(test)]
-mod tests;
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use testledger_schemas::commit::{Commit, Envelope, RecordedEvent, StreamHead};
 use testledger_schemas::event::*;
-use testledger_schemas::plan::{CaseType, Priority};
+use testledger_schemas::plan::{CaseType, OnInterrupt, Priority};
 use testledger_schemas::{
     Erasable, Event, EventId, ExecutionId, ExecutionStatus, Hash, StepKey, StepOutcome, StreamId, Timestamp, WorkerId,
 };
@@ -64,7 +64,13 @@ impl Histories {
         to.commits.push(commit);
     }
 
-    fn requested(&mut self, kind: ExecutionKind, suite: &str, case: Option<&str>, parent: Option<ExecutionId>) -> ExecutionRequested {
+    fn requested(
+        &mut self,
+        kind: ExecutionKind,
+        suite: &str,
+        case: Option<&str>,
+        parent: Option<ExecutionId>,
+    ) -> ExecutionRequested {
         ExecutionRequested {
             kind,
             plan: self.plan,
@@ -77,12 +83,22 @@ impl Histories {
             priority: if self.below(4) == 0 { Priority::High } else { Priority::Normal },
             steps: 3,
             cases: 0,
-            limits: Limits { max_attempts: 3, backoff_ms: 1000, backoff_factor: 2, timeout_ms: None, max_interruptions: 5 },
+            limits: Limits {
+                max_attempts: 3,
+                backoff_ms: 1000,
+                backoff_factor: 2,
+                timeout_ms: None,
+                max_interruptions: 5,
+            },
             revision: Some(Revision { commit: "c0ffee".into(), dirty: false }),
             idempotency_key: None,
             body: Hash::of(b"body"),
             retry_of: None,
-            content: Erasable::Kept(RequestContent { name: format!("{suite} by name"), source: "plan.yaml".into(), ..Default::default() }),
+            content: Erasable::Kept(RequestContent {
+                name: format!("{suite} by name"),
+                source: "plan.yaml".into(),
+                ..Default::default()
+            }),
         }
     }
 
@@ -94,7 +110,10 @@ impl Histories {
         self.commit(&mut to, vec![request.into()]);
         if self.below(12) == 0 {
             let cancelled = ExecutionCancelled {
-                reason: CancelReason::FailFast, duration_ms: 0, steps: OutcomeTally::new(), cases: StatusTally::new(),
+                reason: CancelReason::FailFast,
+                duration_ms: 0,
+                steps: OutcomeTally::new(),
+                cases: StatusTally::new(),
             };
             self.commit(&mut to, vec![cancelled.into()]);
             return to.commits;
@@ -106,7 +125,8 @@ impl Histories {
             if self.attempt(&mut to, suite, case, attempt, will_retry) {
                 break;
             }
-            let retry = ExecutionRetryScheduled { attempt: attempt + 1, not_before: Timestamp::from_unix_ms(self.now + 1000) };
+            let retry =
+                ExecutionRetryScheduled { attempt: attempt + 1, not_before: Timestamp::from_unix_ms(self.now + 1000) };
             if will_retry && self.below(6) == 0 {
                 self.commit(&mut to, vec![retry.into(), CancellationRequested { reason: CancelReason::User }.into()]);
                 self.commit(&mut to, vec![ExecutionAborted { reason: CancelReason::User }.into()]);
@@ -180,8 +200,17 @@ impl Histories {
                 detail: None,
                 error: failed.then(|| StepErrorFacts { kind: ErrorKind::Assertion, fingerprint: "f".into() }),
             };
-            let results = names.iter().map(|name| { let failed = self.below(9) == 0; result(name, failed) }).collect();
-            let cases = names.iter().map(|name| ReportedCase { name: name.clone(), message: format!("{name} said so") }).collect();
+            let results = names
+                .iter()
+                .map(|name| {
+                    let failed = self.below(9) == 0;
+                    result(name, failed)
+                })
+                .collect();
+            let cases = names
+                .iter()
+                .map(|name| ReportedCase { name: name.clone(), message: format!("{name} said so") })
+                .collect();
             let content = Erasable::Kept(ReportContent { cases });
             self.commit(to, vec![StepResultsReported { run: run.clone(), chunk, chunks, results, content }.into()]);
         }
@@ -218,10 +247,14 @@ impl Histories {
         self.commit(&mut to, vec![request.into()]);
         let worker = WorkerId(self.id());
         let start = ExecutionStarted { attempt: 1, content: Erasable::Kept(StartContent::default()) };
-        self.commit(&mut to, vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into(), start.into()]);
+        self.commit(
+            &mut to,
+            vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into(), start.into()],
+        );
         let mut order = std::mem::take(&mut to.commits);
-        let mut streams: Vec<_> =
-            (0..cases).map(|n| self.case(suite, &format!("case-{n}"), Some(execution)).into_iter().peekable()).collect();
+        let mut streams: Vec<_> = (0..cases)
+            .map(|n| self.case(suite, &format!("case-{n}"), Some(execution)).into_iter().peekable())
+            .collect();
         let mut statuses = StatusTally::new();
         while !streams.is_empty() {
             let index = self.below(streams.len() as u64) as usize;
@@ -265,8 +298,13 @@ fn started(run: &StepRun, index: u32, step_key: StepKey) -> Event {
         action: ActionKind::Run,
         max_attempts: 2,
         timeout_ms: None,
+        on_interrupt: OnInterrupt::Rerun,
         revision: Some("c0ffee".into()),
-        content: Erasable::Kept(StepInputs { name: "a step".into(), inputs: vec!["true".into()], ..Default::default() }),
+        content: Erasable::Kept(StepInputs {
+            name: "a step".into(),
+            inputs: vec!["true".into()],
+            ..Default::default()
+        }),
     }
     .into()
 }

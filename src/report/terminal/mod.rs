@@ -95,6 +95,11 @@ impl Progress {
         &self.report
     }
 
+    /// Replaces what has been seen so far: the terminal was too slow to see everything.
+    pub fn set_report(&mut self, report: RunReport) {
+        self.report = report;
+    }
+
     /// Takes an acknowledged event whose time is of no interest.
     pub fn event(&mut self, execution: ExecutionId, event: &Event) {
         self.event_at(execution, Timestamp::default(), event);

@@ -1,0 +1,203 @@
+//! The fold of executions and the worker: the same views whatever the batches are, and every event once.
+
+#[path = "../../tests/support/history.rs"]
+#[allow(dead_code)]
+mod history;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use history::Histories;
+use proptest::prelude::*;
+use testledger_projections::executions::{ExecutionView, Executions, MAX_ANOMALIES};
+use testledger_projections::memory::MemoryViews;
+use testledger_projections::ports::{Batch, Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
+use testledger_projections::projection::{Projection, Recorded};
+use testledger_projections::worker::{CatchUpError, catch_up};
+use testledger_schemas::event::*;
+use testledger_schemas::{Commit, Event, ExecutionId, ExecutionStatus, Hash};
+
+/// A feed over a list, which gives batches of the sizes it is told, again and again.
+struct ListFeed {
+    events: Vec<Recorded>,
+    sizes: Vec<usize>,
+    turn: AtomicUsize,
+    poison: Option<u64>,
+}
+
+impl ListFeed {
+    fn new(commits: &[Commit], sizes: Vec<usize>) -> Self {
+        let all = commits.iter().flat_map(|commit| commit.events.iter().enumerate().map(move |it| (commit, it)));
+        let events = (1..).zip(all);
+        let events = events.map(|(at, (commit, (index, event)))| Recorded::of(commit, index, event, at).unwrap());
+        Self { events: events.collect(), sizes, turn: AtomicUsize::new(0), poison: None }
+    }
+}
+
+#[async_trait]
+impl Feed for ListFeed {
+    async fn head(&self) -> Result<u64, FeedError> {
+        Ok(self.events.len() as u64)
+    }
+
+    async fn read(&self, after: &Checkpoint, _: usize) -> Result<Batch, FeedError> {
+        let size = self.sizes[self.turn.fetch_add(1, Ordering::Relaxed) % self.sizes.len()];
+        let readable = self.events.iter().take_while(|it| self.poison.is_none_or(|poison| it.position < poison));
+        let events: Vec<Recorded> = readable.skip(after.position as usize).take(size).cloned().collect();
+        let position = events.last().map_or(after.position, |last| last.position);
+        let paused = self.poison.filter(|poison| position + 1 == *poison);
+        let paused = paused.map(|position| Poison { position, reason: "no event is called so".into() });
+        let page_hash = Hash::of(&position.to_be_bytes());
+        let page_hash = if position == 0 { Hash::ZERO } else { page_hash };
+        Ok(Batch { events, reached: Checkpoint { position, page: position, page_hash, paused } })
+    }
+}
+
+/// A store that says "overtaken" or dies at every n-th save, after or before the deed.
+struct Shaky {
+    inner: MemoryViews<Executions>,
+    saves: AtomicUsize,
+}
+
+#[async_trait]
+impl ViewStore<Executions> for Shaky {
+    async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
+        self.inner.checkpoint().await
+    }
+    async fn load(&self, keys: &[ExecutionId]) -> Result<Vec<Option<ExecutionView>>, ViewStoreError> {
+        self.inner.load(keys).await
+    }
+    async fn save(
+        &self,
+        before: &Checkpoint,
+        views: Vec<(ExecutionId, ExecutionView)>,
+        after: &Checkpoint,
+    ) -> Result<Saved, ViewStoreError> {
+        let lost = || ViewStoreError::Unavailable("lost".into());
+        match self.saves.fetch_add(1, Ordering::Relaxed) % 4 {
+            1 => Err(lost()),
+            2 => self.inner.save(before, views, after).await.and(Err(lost())),
+            3 => {
+                // Another worker comes first with the same batch.
+                self.inner.save(before, views.clone(), after).await?;
+                self.inner.save(before, views, after).await
+            }
+            _ => self.inner.save(before, views, after).await,
+        }
+    }
+    async fn reset(&self) -> Result<(), ViewStoreError> {
+        self.inner.reset().await
+    }
+}
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_views_do_not_depend_on_batches_or_on_lost_answers(seed: u64, sizes in prop::collection::vec(1usize..40, 1..6)) {
+        let mut histories = Histories::new(seed, Hash::of(b"plan"));
+        let commits = [histories.suite("one", 5), histories.suite("two", 4)].concat();
+        let whole = MemoryViews::<Executions>::default();
+        run(catch_up(&Executions, &ListFeed::new(&commits, vec![usize::MAX]), &whole, None)).unwrap();
+        let feed = ListFeed::new(&commits, sizes);
+        let shaky = Shaky { inner: MemoryViews::default(), saves: AtomicUsize::new(0) };
+        for _ in 0..10_000 {
+            match run(catch_up(&Executions, &feed, &shaky, None)) {
+                Ok(progress) => { prop_assert_eq!(progress.position, feed.events.len() as u64); break }
+                Err(CatchUpError::Store(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        prop_assert_eq!(shaky.inner.all(), whole.all());
+        prop_assert!(whole.all().values().all(|view| view.anomaly_count == 0 && view.is_final));
+    }
+}
+
+#[test]
+fn a_projection_stops_before_poison_and_goes_on_when_it_can_be_read() {
+    let commits = Histories::new(5, Hash::of(b"plan")).suite("one", 3);
+    let mut feed = ListFeed::new(&commits, vec![4]);
+    feed.poison = Some(11);
+    let store = MemoryViews::<Executions>::default();
+    for _ in 0..2 {
+        let progress = run(catch_up(&Executions, &feed, &store, None)).unwrap();
+        assert_eq!((progress.position, progress.paused.map(|it| it.position)), (10, Some(11)));
+    }
+    feed.poison = None;
+    let progress = run(catch_up(&Executions, &feed, &store, None)).unwrap();
+    assert_eq!((progress.position, progress.paused), (feed.events.len() as u64, None));
+}
+
+/// Folds events of one execution, given as they are, legal or not.
+fn fold(events: Vec<Event>) -> ExecutionView {
+    let commits = Histories::new(9, Hash::of(b"plan")).case("suite", "case", None);
+    let first = Recorded::of(&commits[0], 0, &commits[0].events[0], 1).unwrap();
+    let id = first.stream.execution().unwrap();
+    let mut view = Executions.initial(&id);
+    Executions.apply(&id, &mut view, &first);
+    for (position, event) in (2..).zip(events) {
+        let recorded = Recorded { position, version: position, event, ..first.clone() };
+        Executions.apply(&id, &mut view, &recorded);
+    }
+    view
+}
+
+/// An event that leads to a status.
+fn leading_to(status: ExecutionStatus) -> Option<Event> {
+    let (steps, cases) = (OutcomeTally::new(), StatusTally::new());
+    let (attempt, duration_ms, reason, will_retry) = (1, 1, CancelReason::User, false);
+    let failed = FailureReason::Step;
+    Some(match status {
+        ExecutionStatus::Pending => return None,
+        ExecutionStatus::Running => ExecutionStarted { attempt, content: Default::default() }.into(),
+        ExecutionStatus::Passed => ExecutionPassed { attempt, duration_ms, steps, cases }.into(),
+        ExecutionStatus::Failed => {
+            ExecutionFailed { attempt, reason: failed, will_retry, duration_ms, steps, cases }.into()
+        }
+        ExecutionStatus::Cancelled => ExecutionCancelled { reason, duration_ms, steps, cases }.into(),
+        ExecutionStatus::Timeout => ExecutionTimedOut { attempt, will_retry, duration_ms, steps, cases }.into(),
+        ExecutionStatus::Retrying => {
+            ExecutionRetryScheduled { attempt: 2, not_before: testledger_schemas::Timestamp::default() }.into()
+        }
+        ExecutionStatus::Aborted => ExecutionAborted { reason }.into(),
+    })
+}
+
+/// The events that lead lawfully to a status.
+fn way_to(status: ExecutionStatus) -> Vec<Event> {
+    use ExecutionStatus::{Aborted, Cancelled, Failed, Passed, Pending, Retrying, Running, Timeout};
+    let way = match status {
+        Pending => vec![],
+        Running => vec![Running],
+        Passed | Failed | Cancelled | Timeout => vec![Running, status],
+        Retrying => vec![Running, Failed, Retrying],
+        Aborted => vec![Running, Failed, Retrying, Aborted],
+    };
+    way.into_iter().filter_map(leading_to).collect()
+}
+
+#[test]
+fn every_pair_of_statuses_is_followed_and_the_illegal_ones_are_flagged() {
+    for from in ExecutionStatus::ALL {
+        for to in ExecutionStatus::ALL {
+            let Some(last) = leading_to(to) else { continue };
+            let mut events = way_to(from);
+            assert_eq!((fold(events.clone()).status, fold(events.clone()).anomaly_count), (from, 0));
+            events.push(last);
+            let view = fold(events);
+            let flagged = u64::from(from.transition(to).is_err());
+            assert_eq!((view.status, view.anomaly_count), (to, flagged), "{from} -> {to}");
+            assert_eq!(view.is_final, to.is_final(false), "{from} -> {to}");
+        }
+    }
+}
+
+#[test]
+fn anomalies_are_listed_up_to_a_bound_and_counted_beyond() {
+    let view = fold((0..100).filter_map(|_| leading_to(ExecutionStatus::Aborted)).collect());
+    assert_eq!((view.anomalies.len(), view.anomaly_count), (MAX_ANOMALIES, 100));
+}

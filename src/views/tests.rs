@@ -1,1 +1,0 @@
-//! Tests of the views over real logs.

@@ -1,0 +1,137 @@
+//! Whatever is changed in the database behind our back, the audit finds it; what is lawful, it does not.
+
+mod cases;
+#[path = "../support/history.rs"]
+mod history;
+
+use cases::{CASES, audit, build, try_case};
+use testledger::audit::{ErasureRequest, erase, export, verify_export};
+use testledger::event_store::EventLog;
+use testledger::event_store::sqlite::SqliteLog;
+use testledger::ports::clock::SystemClock;
+use testledger::ports::ids::SeededIds;
+use testledger_schemas::commit::CommitId;
+use testledger_schemas::ids::EventId;
+
+#[tokio::test]
+async fn an_untouched_log_verifies_with_and_without_its_anchor() {
+    let original = build().await;
+    let path = original.copy("untouched");
+    let report = audit(&path, Some(original.anchor)).await;
+    assert!(report.is_clean(), "{}", report.to_text());
+    assert_eq!(report.commits, original.commits as u64);
+    assert!(original.commits >= 300 && report.streams > 60 && report.artifacts == 1, "{}", report.to_text());
+    assert_eq!(report.anchor, Some(original.anchor));
+}
+
+#[tokio::test]
+async fn every_tampering_is_found_and_named() {
+    let original = build().await;
+    let mut missed = Vec::new();
+    for (index, case) in CASES.iter().enumerate() {
+        missed.extend(try_case(&original, index, case).await.err());
+    }
+    assert!(missed.is_empty(), "{} of {} missed:\n{}", missed.len(), CASES.len(), missed.join("\n"));
+}
+
+/// An event with content that a log has.
+async fn some_event(log: &SqliteLog) -> (CommitId, EventId) {
+    let rows = log.scan_commits(None, 500).await.unwrap();
+    let commits = rows.into_iter().map(|row| row.commit.unwrap());
+    let steps = commits.filter(|commit| commit.events[0].type_name == "StepStarted");
+    let commit = steps.last().unwrap();
+    (commit.id, commit.events[0].event_id)
+}
+
+#[tokio::test]
+async fn what_is_erased_lawfully_verifies_and_is_named_and_a_cut_short_erasure_is_finished() {
+    let original = build().await;
+    let path = original.copy("erased");
+    let log = SqliteLog::open(&path).await.unwrap();
+    let target = some_event(&log).await;
+    let request = ErasureRequest { events: vec![target], grounds: "a leak".into(), actor: "dpo-7".into() };
+    let done = erase(&*log, &request, &SeededIds::new(1), &SystemClock).await.unwrap();
+    assert_eq!((done.events, done.already_named), (1, 0));
+    log.close().await;
+
+    let report = audit(&path, Some(original.anchor)).await;
+    assert!(report.is_clean(), "{}", report.to_text());
+    assert_eq!((report.erased_total, report.erased[0].commit, report.erased[0].event), (1, target.0, target.1));
+    assert!(report.to_text().contains(&format!("erased: the content of {}", target.1)), "{}", report.to_text());
+
+    // As if the process had died between the record and the deed: the content is back.
+    let whole = rusqlite::Connection::open(original.copy("whole")).unwrap();
+    let json: String =
+        whole.query_row("SELECT json FROM commits WHERE id = ?1", [target.0.to_string()], |row| row.get(0)).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE commits SET json = ?2 WHERE id = ?1", [target.0.to_string(), json]).unwrap();
+    db.close().unwrap();
+    let report = audit(&path, None).await;
+    assert!(report.is_clean() && report.unfinished_erasures.len() == 1, "{}", report.to_text());
+
+    let log = SqliteLog::open(&path).await.unwrap();
+    let done = erase(&*log, &request, &SeededIds::new(2), &SystemClock).await.unwrap();
+    assert_eq!((done.events, done.already_named), (1, 1));
+    log.close().await;
+    let again = audit(&path, None).await;
+    assert!(again.is_clean() && again.unfinished_erasures.is_empty() && again.erased_total == 1, "{}", again.to_text());
+    assert_eq!(again.events, report.events, "what is named already is not named again");
+}
+
+#[tokio::test]
+async fn an_artifact_goes_with_the_last_event_that_names_it() {
+    let original = build().await;
+    let path = original.copy("artifacts");
+    let log = SqliteLog::open(&path).await.unwrap();
+    let mut requests = Vec::new();
+    for row in log.scan_commits(None, 10_000).await.unwrap() {
+        let commit = row.commit.unwrap();
+        requests.extend(
+            commit.events.iter().filter(|it| it.type_name == "ExecutionRequested").map(|it| (commit.id, it.event_id)),
+        );
+    }
+    let ids = SeededIds::new(3);
+    let last = requests.pop().unwrap();
+    let request = ErasureRequest { events: requests, grounds: "all but one".into(), actor: "dpo-7".into() };
+    let done = erase(&*log, &request, &ids, &SystemClock).await.unwrap();
+    assert_eq!((done.artifacts.len(), done.kept_artifacts.len()), (0, 1));
+    let plan = done.kept_artifacts[0];
+    assert!(log.get_artifact(plan).await.unwrap().is_some());
+    let request = ErasureRequest { events: vec![last], grounds: "the last one".into(), actor: "dpo-7".into() };
+    let done = erase(&*log, &request, &ids, &SystemClock).await.unwrap();
+    assert_eq!(done.artifacts, [plan]);
+    assert!(log.get_artifact(plan).await.unwrap().is_none());
+    log.close().await;
+    let report = audit(&path, None).await;
+    assert!(report.is_clean(), "{}", report.to_text());
+}
+
+#[tokio::test]
+async fn an_export_is_verified_without_the_store_and_every_cut_of_it_shows() {
+    let original = build().await;
+    let log = SqliteLog::open(&original.copy("exported")).await.unwrap();
+    let mut bytes = Vec::new();
+    let totals = export(&*log, &mut bytes, Default::default()).await.unwrap();
+    assert_eq!(totals.commits, original.commits as u64);
+    let report = verify_export(&mut &bytes[..], Some(original.anchor)).unwrap();
+    assert!(report.is_clean() && report.commits == totals.commits, "{}", report.to_text());
+
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(verify_export(&mut lines[..lines.len() - 1].join("\n").as_bytes(), None).is_err(), "the end is missing");
+    for drop in [5, 50, lines.len() - 2] {
+        let kept: Vec<&str> = lines.iter().enumerate().filter(|(n, _)| *n != drop).map(|(_, line)| *line).collect();
+        let verdict = verify_export(&mut kept.join("\n").as_bytes(), None);
+        assert!(!verdict.is_ok_and(|report| report.is_clean()), "line {drop} is missing");
+    }
+    let changed = text.replacen("lovelace", "hopper", 1);
+    let verdict = verify_export(&mut changed.as_bytes(), None);
+    assert!(!verdict.is_ok_and(|report| report.is_clean()));
+
+    let middle = testledger::audit::PageRange { from: totals.pages / 2, to: Some(totals.pages / 2 + 9) };
+    let mut bytes = Vec::new();
+    assert_eq!(export(&*log, &mut bytes, middle).await.unwrap().pages, 10);
+    let report = verify_export(&mut &bytes[..], None).unwrap();
+    assert!(report.is_clean() && report.pages == 10, "{}", report.to_text());
+    log.close().await;
+}
