@@ -8,6 +8,7 @@ mod escape;
 mod name;
 mod outcome;
 mod parse;
+mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ pub use parse::{MAX_CASES, MAX_DEPTH};
 use crate::report::fingerprint::fingerprint;
 use crate::steps::Reported;
 use outcome::Judged;
-use parse::{RawCase, RawVerdict};
+use raw::{RawCase, RawVerdict};
 
 /// The most bytes of a report that are read: 256 MiB. Look at the file's size before it is loaded.
 pub const MAX_REPORT_BYTES: usize = 256 * 1024 * 1024;
