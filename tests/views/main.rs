@@ -1,4 +1,5 @@
 //! The views over real logs: exactly once, equal in every store, and what may be asked of them.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 #[path = "../support/history.rs"]
 mod history;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use history::{Histories, end_of};
 use testledger::audit::{ErasureRequest, erase};
+use testledger::event_store::SharedLog;
 use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::sqlite::SqliteLog;
-use testledger::event_store::{EventLog, SharedLog};
 use testledger::ports::clock::SystemClock;
 use testledger::ports::ids::SeededIds;
 use testledger::views::events::{Events, EventsQuery};
