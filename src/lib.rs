@@ -8,6 +8,7 @@ pub mod event_store;
 pub mod execution;
 pub mod plan;
 pub mod ports;
+pub mod published;
 pub mod report;
 pub mod settings;
 pub mod steps;

@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == spawner::SUBCOMMAND) {
         return spawner::spawner_main();
     }
-    ExitCode::SUCCESS
+    testledger::cli::main()
 }

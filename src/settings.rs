@@ -252,10 +252,11 @@ fn apply_file(settings: &mut Settings, path: &Path) -> Result<(), SettingError> 
         let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
         format!("{name}:{line}:{column}")
     };
-    let table: BTreeMap<toml::Spanned<String>, toml::Spanned<toml::Value>> = toml::from_str(&text).map_err(|error| {
-        let offset = error.span().map_or(0, |span| span.start);
-        at(place(offset), error.message().to_owned())
-    })?;
+    let table: BTreeMap<toml::Spanned<String>, toml::Spanned<toml::Value>> =
+        toml::from_str(&text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            at(place(offset), error.message().to_owned())
+        })?;
     for (key, value) in &table {
         let setting = SETTINGS.iter().find(|setting| setting.key == key.get_ref().as_str());
         let setting = setting.ok_or_else(|| at(place(key.span().start), unknown(key.get_ref())))?;
@@ -283,9 +284,8 @@ fn plain(value: &toml::Value) -> Option<String> {
 }
 
 fn unknown(key: &str) -> String {
-    let nearest = SETTINGS.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a.key, key).total_cmp(&strsim::jaro_winkler(b.key, key))
-    });
+    let nearest =
+        SETTINGS.iter().max_by(|a, b| strsim::jaro_winkler(a.key, key).total_cmp(&strsim::jaro_winkler(b.key, key)));
     let nearest = nearest.map_or("", |setting| setting.key);
     format!("no setting is called `{key}`: did you mean `{nearest}`? `testledger settings` lists all")
 }
@@ -332,7 +332,9 @@ mod tests {
             with_file("jobs = 0\n").unwrap_err(),
             "testledger.toml:1:8: `jobs`: write a whole number from 1 to 10000"
         );
-        assert!(with_file("grace = \"2 parsecs\"").unwrap_err().starts_with("testledger.toml:1:9: `grace`: write a dur"));
+        assert!(
+            with_file("grace = \"2 parsecs\"").unwrap_err().starts_with("testledger.toml:1:9: `grace`: write a dur")
+        );
         assert!(with_file("jobs = ").unwrap_err().starts_with("testledger.toml:1:"));
         let environment = BTreeMap::from([("TESTLEDGER_GRACE".to_owned(), "-1s".to_owned())]);
         assert!(load(Path::new("/"), &environment).unwrap_err().to_string().starts_with("TESTLEDGER_GRACE: write"));

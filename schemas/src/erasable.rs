@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The `content` of an event: there, or erased. Content never decides anything: folds and the decider work without it.
 #[derive(Clone, PartialEq, Eq, Debug, JsonSchema)]
-#[schemars(with = "Option<T>")]
+#[schemars(with = "Option<T>", inline)]
 pub enum Erasable<T> {
     /// The content as it was recorded.
     Kept(T),

@@ -19,6 +19,8 @@ pub enum Update {
     Acknowledged(Acknowledged),
     /// Output of a step or service that runs: redacted, provisional, not a fact.
     Output(LiveOutput),
+    /// Whoever follows a run has seen all of it.
+    Closed,
 }
 
 /// Facts that the log has acknowledged.

@@ -126,8 +126,8 @@ impl<'a> Attempt<'a> {
         granted: Instant,
     ) -> Self {
         let facts = [
-            ("execution_id", execution.id().to_string()),
-            ("attempt", number.to_string()),
+            ("execution.id", execution.id().to_string()),
+            ("execution.attempt", number.to_string()),
             ("suite", plan.suite.clone()),
             ("case", case.id.clone()),
         ];
@@ -163,7 +163,7 @@ impl<'a> Attempt<'a> {
         let due = self.due(0, 1)?;
         let commands = [
             Command::MakeReady,
-            Command::Claim(self.engine.journal.worker),
+            Command::Claim(self.engine.worker()),
             Command::Start(self.engine.place.clone()),
             self.start_step(&due, 0),
         ];
@@ -235,7 +235,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// The step failed: once more after its wait, or the end of the attempt.
-    async fn failed(&mut self, due: &Due<'a>, outcome: StepOutcome, finish: Command) -> Result<Option<Due<'a>>, ExecutionError> {
+    async fn failed(
+        &mut self,
+        due: &Due<'a>,
+        outcome: StepOutcome,
+        finish: Command,
+    ) -> Result<Option<Due<'a>>, ExecutionError> {
         let state = self.execution.state();
         let again = state.open_step.as_ref().is_some_and(|open| state.may_try_step_again(open, outcome));
         if !again {
@@ -276,11 +281,16 @@ impl<'a> Attempt<'a> {
 
     async fn cancelled(&mut self, finish: Option<Command>) -> Result<Option<Due<'a>>, ExecutionError> {
         let wish = self.stop.reason().map(Command::RequestCancellation);
-        let commands: Vec<Command> = wish.into_iter().chain(finish).chain([self.verdict(Conclusion::Cancelled)]).collect();
+        let commands: Vec<Command> =
+            wish.into_iter().chain(finish).chain([self.verdict(Conclusion::Cancelled)]).collect();
         self.act(&commands).await.map(|_| None)
     }
 
-    async fn conclude(&mut self, finish: Option<Command>, conclusion: Conclusion) -> Result<Option<Due<'a>>, ExecutionError> {
+    async fn conclude(
+        &mut self,
+        finish: Option<Command>,
+        conclusion: Conclusion,
+    ) -> Result<Option<Due<'a>>, ExecutionError> {
         let commands: Vec<Command> = finish.into_iter().chain([self.verdict(conclusion)]).collect();
         self.act(&commands).await.map(|_| None)
     }

@@ -1,7 +1,7 @@
 //! One execution as the engine holds it: load its stream, decide, append; decide anew when somebody else was first.
 
 use testledger_schemas::command::{Authority, Command};
-use testledger_schemas::commit::{Commit, CommitId, StreamHead};
+use testledger_schemas::commit::{Commit, StreamHead};
 use testledger_schemas::ids::EventId;
 use testledger_schemas::{Event, ExecutionId};
 
@@ -52,12 +52,6 @@ impl Execution {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
-    }
-
-    /// The id of the last commit of its stream.
-    #[must_use]
-    pub fn last_commit(&self) -> Option<CommitId> {
-        (self.head.number > 0).then(|| CommitId { stream: self.id.into(), number: self.head.number })
     }
 
     /// Folds what others have appended. Returns whether there was anything.
@@ -141,7 +135,7 @@ impl Execution {
 
     /// The claim under which this engine speaks: its own, if it has one.
     fn authority(&self, state: &State) -> Option<Authority> {
-        let own = state.claim.filter(|claim| claim.worker == self.journal.worker);
+        let own = state.claim.filter(|claim| Some(claim.worker) == self.journal.worker);
         own.map(|claim| Authority { worker: claim.worker, epoch: claim.epoch })
     }
 

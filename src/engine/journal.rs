@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use testledger_schemas::commit::{Commit, CommitId, Envelope, RecordedEvent, StreamHead};
 use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
-use testledger_schemas::{Event, Timestamp};
+use testledger_schemas::{Event, Page, Timestamp};
 
 use crate::bus::{Acknowledged, Bus, Update};
 use crate::engine::error::ExecutionError;
@@ -14,8 +14,8 @@ use crate::event_store::{AppendError, SharedLog};
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
 
-/// The longest wait for a page before the log is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The longest wait for a page before it is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Everything an append needs besides the events.
 pub struct Journal {
@@ -27,8 +27,8 @@ pub struct Journal {
     pub ids: SharedIds,
     /// Who causes what is appended.
     pub actor: String,
-    /// This engine.
-    pub worker: WorkerId,
+    /// The engine that appends; none where a person acts through a command.
+    pub worker: Option<WorkerId>,
     /// Who hears of it.
     pub bus: Bus,
     /// How long a page may be waited for.
@@ -57,6 +57,10 @@ pub struct OwnCommits(Mutex<BTreeSet<CommitId>>);
 impl OwnCommits {
     fn add(&self, commit: CommitId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(commit);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Whether this is one of them; it is forgotten then.
@@ -135,15 +139,13 @@ impl Journal {
     }
 
     fn seal(&self, place: Place, events: &[Event]) -> Result<Commit, ExecutionError> {
-        let recorded: Result<Vec<_>, _> = events
-            .iter()
-            .map(|event| RecordedEvent::write(self.ids.event_id(), self.ids.nonce(), event))
-            .collect();
+        let recorded: Result<Vec<_>, _> =
+            events.iter().map(|event| RecordedEvent::write(self.ids.event_id(), self.ids.nonce(), event)).collect();
         let recorded = recorded.map_err(|error| ExecutionError::Internal(error.to_string()))?;
         let envelope = Envelope {
             recorded_at: self.now(),
             actor: self.actor.clone(),
-            worker: Some(self.worker),
+            worker: self.worker,
             claim_epoch: place.claim_epoch,
             correlation_id: place.correlation_id,
             causation_id: place.causation_id,
@@ -151,32 +153,22 @@ impl Journal {
         Ok(Commit::seal(place.stream, place.head, envelope, recorded)?)
     }
 
-    /// Waits until this commit stands in a page, and gives the last page then.
+    /// Waits until everything this engine has appended stands in pages, and gives the last page then.
     ///
     /// # Errors
-    /// [`ExecutionError`] if the log cannot be read or the page does not come within the store's patience.
-    pub async fn sequenced(&self, commit: CommitId, from_page: u64) -> Result<testledger_schemas::Page, ExecutionError> {
-        let search = async {
-            let mut head = self.log.head();
-            let mut next = from_page;
-            loop {
-                let pages = self.log.read_pages(next, PAGES_AT_ONCE).await?;
-                for page in pages {
-                    next = page.number + 1;
-                    if page.entries.iter().any(|entry| entry.commit == commit) {
-                        return Ok(page);
-                    }
-                }
-                // The wake-up may come from before the look: hence a bound on each wait.
+    /// [`ExecutionError`] if the log cannot be read, or the pages do not come within the store's patience.
+    pub async fn settled(&self) -> Result<Page, ExecutionError> {
+        let mut head = self.log.head();
+        let paged = async {
+            while !self.own.is_empty() {
+                // The wake-up may come before the follower has read: hence a bound on each wait.
                 let _ = tokio::time::timeout(LOOK_AGAIN, head.changed()).await;
             }
         };
-        tokio::time::timeout(self.store_patience, search).await.unwrap_or_else(|_| {
+        if tokio::time::timeout(self.store_patience, paged).await.is_err() {
             let waited_ms = crate::ports::clock::ms(self.store_patience);
-            Err(ExecutionError::Timeout { what: format!("a position for commit {commit}"), waited_ms })
-        })
+            return Err(ExecutionError::Timeout { what: "a position for what was appended".to_owned(), waited_ms });
+        }
+        Ok(self.log.last_page().await?)
     }
 }
-
-/// How many pages are read at once.
-const PAGES_AT_ONCE: usize = 256;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use testledger_schemas::commit::{CommitId, StreamHead};
 use testledger_schemas::event::{StartContent, WorkerContent, WorkerStarted, WorkerStopped};
 use testledger_schemas::ids::{StreamId, WorkerId};
+use testledger_schemas::page::Anchor;
 use testledger_schemas::{Event, ExecutionId, Plan};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -74,6 +75,7 @@ pub struct Engine {
     pub journal: SharedJournal,
     /// What it costs.
     pub overheads: Overheads,
+    worker: WorkerId,
     launcher: SharedLauncher,
     http: HttpClient,
     environment: BTreeMap<String, String>,
@@ -90,10 +92,11 @@ impl Engine {
     /// # Errors
     /// [`ExecutionError`] if the log cannot be read or written.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, ExecutionError> {
+        let worker = parts.ids.worker_id();
         let journal = Arc::new(Journal {
             log: PatientLog::new(parts.log, parts.settings.store_patience),
             clock: parts.clock,
-            worker: parts.ids.worker_id(),
+            worker: Some(worker),
             ids: parts.ids,
             actor: parts.actor,
             bus: Bus::default(),
@@ -107,6 +110,7 @@ impl Engine {
             settings: parts.settings,
             journal: Arc::clone(&journal),
             overheads: Overheads::default(),
+            worker,
             launcher: parts.launcher,
             http: parts.http,
             environment: parts.environment,
@@ -114,9 +118,9 @@ impl Engine {
             watched: Arc::clone(&watched),
             head: Mutex::new(StreamHead::EMPTY),
         });
-        let first = engine.append_own(parts.process.into()).await?;
-        journal.sequenced(first, from_page).await?;
-        watch::follow(journal, watched, from_page);
+        watch::follow(Arc::clone(&journal), watched, from_page);
+        engine.append_own(parts.process.into()).await?;
+        journal.settled().await?;
         Ok(engine)
     }
 
@@ -129,14 +133,19 @@ impl Engine {
     /// This engine's id.
     #[must_use]
     pub fn worker(&self) -> WorkerId {
-        self.journal.worker
+        self.worker
     }
 
     /// Carries out an execution that was requested, to its end.
     ///
     /// # Errors
     /// [`ExecutionError`]; what was acknowledged until then stays, and can be recovered.
-    pub async fn run(self: &Arc<Self>, id: ExecutionId, plan: Arc<Plan>, stop: &Stop) -> Result<Execution, ExecutionError> {
+    pub async fn run(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        plan: Arc<Plan>,
+        stop: &Stop,
+    ) -> Result<Execution, ExecutionError> {
         let mut execution = Execution::load(Arc::clone(&self.journal), id, id).await?;
         let _watch = self.watched.watch(id, stop.clone());
         if plan.is_suite {
@@ -145,6 +154,14 @@ impl Engine {
             case::run_alone(self, &plan, &mut execution, stop).await?;
         }
         Ok(execution)
+    }
+
+    /// What proves everything this engine has done until now: the page that holds its last commit, or a later one.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if the log cannot be read.
+    pub async fn anchor(&self) -> Result<Anchor, ExecutionError> {
+        Ok(self.journal.settled().await?.anchor())
     }
 
     /// Ends the engine's work in good order.
@@ -157,9 +174,8 @@ impl Engine {
 
     async fn append_own(&self, event: Event) -> Result<CommitId, ExecutionError> {
         let mut head = self.head.lock().await;
-        let stream = StreamId::from(self.journal.worker);
-        let place =
-            Place { stream, head: *head, claim_epoch: None, correlation_id: None, causation_id: None };
+        let stream = StreamId::from(self.worker);
+        let place = Place { stream, head: *head, claim_epoch: None, correlation_id: None, causation_id: None };
         match self.journal.append(place, vec![event]).await {
             Ok(appended) => {
                 *head = appended.head;

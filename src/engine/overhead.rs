@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::steps::launcher::{Exit, LaunchError, LaunchSpec, Launcher, Process, ProcessControl, SharedLauncher, TreeSignal};
+use crate::steps::launcher::{
+    Exit, LaunchError, LaunchSpec, Launcher, Process, ProcessControl, SharedLauncher, TreeSignal,
+};
 
 /// How many measurements are kept; an engine that runs longer forgets the oldest half.
 const KEPT: usize = 200_000;

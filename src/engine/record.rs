@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use testledger_schemas::event::{
-    StepErrorFacts, StepFinished, StepInputs, StepOutputs, StepResultsReported, StepRun, ReportContent,
+    ReportContent, StepErrorFacts, StepFinished, StepInputs, StepOutputs, StepResultsReported, StepRun,
 };
 
 use crate::report::fingerprint::fingerprint;

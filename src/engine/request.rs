@@ -117,12 +117,8 @@ fn suite_request(plan: &Plan, plan_hash: Hash, options: &RequestOptions) -> Exec
         idempotency_key: options.idempotency_key.clone(),
         body: plan_hash,
         retry_of: options.retry_of,
-        content: RequestContent {
-            name: plan.name.clone(),
-            source: plan.source.clone(),
-            params: plan.params.clone(),
-        }
-        .into(),
+        content: RequestContent { name: plan.name.clone(), source: plan.source.clone(), params: plan.params.clone() }
+            .into(),
     }
 }
 

@@ -156,8 +156,7 @@ mod tests {
     #[test]
     fn stopping_names_everything_that_was_not_handed_out() {
         let normal = Priority::Normal;
-        let mut schedule =
-            Schedule::new(&[case("a", normal, &[]), case("b", normal, &["a"]), case("c", normal, &[])]);
+        let mut schedule = Schedule::new(&[case("a", normal, &[]), case("b", normal, &["a"]), case("c", normal, &[])]);
         assert_eq!(schedule.next(), Some(0));
         assert_eq!(schedule.stop(), [1, 2]);
         assert_eq!(schedule.next(), None);

@@ -11,13 +11,22 @@ pub struct Stop {
     token: CancellationToken,
     reason: Arc<OnceLock<CancelReason>>,
     parent: Option<Arc<Stop>>,
+    /// Whether it fires for the parent's very reason.
+    is_same: bool,
 }
 
 impl Stop {
     /// A stop of its own that also fires, as cancelled by the parent, when this one does.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { token: self.token.child_token(), reason: Arc::default(), parent: Some(Arc::new(self.clone())) }
+        let parent = Some(Arc::new(self.clone()));
+        Self { token: self.token.child_token(), reason: Arc::default(), parent, is_same: false }
+    }
+
+    /// A stop of its own that also fires, for the same reason, when this one does.
+    #[must_use]
+    pub fn narrower(&self) -> Self {
+        Self { is_same: true, ..self.child() }
     }
 
     /// Fires. The first reason stands.
@@ -32,9 +41,9 @@ impl Stop {
         if !self.token.is_cancelled() {
             return None;
         }
-        self.reason.get().copied().or_else(|| self.parent.as_ref().and_then(|parent| parent.reason())).map(|reason| {
-            if self.reason.get().is_some() { reason } else { inherited(reason) }
-        })
+        let of_parent = || self.parent.as_ref().and_then(|parent| parent.reason());
+        let translate = |reason| if self.is_same { reason } else { inherited(reason) };
+        self.reason.get().copied().or_else(|| of_parent().map(translate))
     }
 
     /// What fires with it.

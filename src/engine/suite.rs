@@ -38,7 +38,8 @@ pub async fn run(
         return Ok(());
     }
     let began = Instant::now();
-    let claim = [Command::MakeReady, Command::Claim(engine.journal.worker), Command::Start(engine.place.clone())];
+    let stop = &stop.narrower();
+    let claim = [Command::MakeReady, Command::Claim(engine.worker()), Command::Start(engine.place.clone())];
     match root.act(&claim).await {
         Ok(_) => {}
         Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {
@@ -205,7 +206,10 @@ impl<'a> Cases<'a> {
         }
     }
 
-    async fn joined(&mut self, joined: Result<(usize, Execution, Result<AttemptEnd, ExecutionError>), tokio::task::JoinError>) {
+    async fn joined(
+        &mut self,
+        joined: Result<(usize, Execution, Result<AttemptEnd, ExecutionError>), tokio::task::JoinError>,
+    ) {
         match joined {
             Ok((case, execution, Ok(AttemptEnd::Retry { not_before }))) => {
                 self.waiting.insert((not_before, case));
@@ -267,16 +271,14 @@ impl<'a> Cases<'a> {
         }
         let children: Vec<Execution> =
             cases.into_iter().map(|case| self.engine.child(self.parent, &self.plan.cases[case])).collect();
-        let cancelled = children.into_iter().map(|mut execution| {
-            async move {
-                execution.refresh().await?;
-                let command = match execution.state().status {
-                    Some(ExecutionStatus::Pending) => Command::CancelUnstarted(reason),
-                    Some(_) | None => Command::RequestCancellation(reason),
-                };
-                execution.act(&[command]).await?;
-                Ok::<_, ExecutionError>(execution.state().status)
-            }
+        let cancelled = children.into_iter().map(|mut execution| async move {
+            execution.refresh().await?;
+            let command = match execution.state().status {
+                Some(ExecutionStatus::Pending) => Command::CancelUnstarted(reason),
+                Some(_) | None => Command::RequestCancellation(reason),
+            };
+            execution.act(&[command]).await?;
+            Ok::<_, ExecutionError>(execution.state().status)
         });
         let statuses: Result<Vec<_>, _> =
             stream::iter(cancelled).buffer_unordered(CANCELLATIONS_AT_ONCE).try_collect().await;

@@ -128,7 +128,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// `DataErased` before. Doing it again is success.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; `Refused` if the commit is not there.
     async fn erase_content(&self, commit: CommitId, events: &[EventId]) -> Result<(), StoreError>;
 
     /// Keeps bytes under their hash and waits until they are durable. The same bytes again are success.

@@ -37,7 +37,10 @@ pub fn evolve(state: &mut State, event: &Event) {
             state.cancellation.get_or_insert(requested.reason);
         }
         Event::ExecutionPassed(_) => verdict(state, ExecutionStatus::Passed, false),
-        Event::ExecutionFailed(failed) => verdict(state, ExecutionStatus::Failed, failed.will_retry),
+        Event::ExecutionFailed(failed) => {
+            state.failure = Some(failed.reason);
+            verdict(state, ExecutionStatus::Failed, failed.will_retry);
+        }
         Event::ExecutionTimedOut(timed_out) => verdict(state, ExecutionStatus::Timeout, timed_out.will_retry),
         Event::ExecutionRetryScheduled(retry) => {
             state.status = Some(ExecutionStatus::Retrying);

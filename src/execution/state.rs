@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use testledger_schemas::event::{CancelReason, ExecutionKind, ExecutionRequested, OutcomeTally, StepRun};
+use testledger_schemas::event::{
+    CancelReason, ExecutionKind, ExecutionRequested, FailureReason, OutcomeTally, StepRun,
+};
 use testledger_schemas::plan::OnInterrupt;
 use testledger_schemas::{ExecutionStatus, StepOutcome, Timestamp, WorkerId};
 
@@ -38,6 +40,8 @@ pub struct State {
     pub status: Option<ExecutionStatus>,
     /// Whether the last verdict announced another attempt.
     pub will_retry: bool,
+    /// Why the last attempt failed, if it failed.
+    pub failure: Option<FailureReason>,
     /// Whether it may be claimed.
     pub ready: bool,
     /// Who has it.
@@ -108,6 +112,7 @@ impl State {
     pub(super) fn begin_attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
         self.will_retry = false;
+        self.failure = None;
         self.retry_at = None;
         self.open_step = None;
         self.next_step = 0;

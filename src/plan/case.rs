@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use testledger_schemas::plan::document::{CaseDocument, DefaultsDocument, ScalarText};
-use testledger_schemas::plan::{Case, CaseType, Step};
+use testledger_schemas::plan::document::{CaseDocument, DefaultsDocument, ScalarText, StepDocument};
+use testledger_schemas::plan::{Case, Step};
 
 use super::limits::{MAX_CASES, MAX_EXPANDED_BYTES, MAX_MATRIX_CELLS, MAX_STEPS, MAX_STEPS_IN_ALL};
 use super::names::{Known, is_id};
@@ -11,9 +11,6 @@ use super::problem::shown;
 use super::reader::Reader;
 use super::step;
 use super::tree::Path;
-
-/// The running time of an attempt where nothing is said: 30 minutes.
-const DEFAULT_CASE_TIMEOUT_MS: u64 = 1_800_000;
 
 /// What all cases together have taken up of the limits.
 #[derive(Default)]
@@ -32,11 +29,6 @@ pub fn read(
     known: &Known,
     room: &mut Room,
 ) -> Vec<Case> {
-    if let Some(mend) = not_built(case.case_type) {
-        let name = if case.case_type == CaseType::Bdd { "bdd" } else { "manual" };
-        reader.wrong(&path.key("type"), format!("cases of type `{name}` are not built yet"), mend);
-        return vec![];
-    }
     let mut known = known.clone().with_env(&case.env);
     known.matrix = case.matrix.keys().cloned().collect();
     let cells = cells(reader, &path.key("matrix"), &case.matrix);
@@ -45,7 +37,6 @@ pub fn read(
         reader.template(&path.key("directory"), directory, &known);
     }
     let timeout = reader.duration(&path.key("timeout"), case.timeout);
-    let default_timeout = defaults.case_timeout.map_or(DEFAULT_CASE_TIMEOUT_MS, |timeout| timeout.ms);
     let read = Case {
         id: case.id.clone(),
         matrix: String::new(),
@@ -56,7 +47,7 @@ pub fn read(
         priority: case.priority,
         needs: case.needs.clone(),
         env: reader.env(&path.key("env"), &case.env, &known),
-        timeout_ms: Some(timeout.unwrap_or(default_timeout)),
+        timeout_ms: timeout.or(defaults.case_timeout.map(|timeout| timeout.ms)),
         retries: reader.retries(case.retries.as_ref().or(defaults.retries.as_ref())),
         resume: case.resume,
         steps: steps(reader, &path.key("steps"), case, defaults, known),
@@ -65,17 +56,6 @@ pub fn read(
         return vec![];
     }
     written_out(&read, cells)
-}
-
-/// What to use instead of a type that is not built yet.
-fn not_built(case_type: CaseType) -> Option<&'static str> {
-    match case_type {
-        CaseType::Generic => None,
-        CaseType::Bdd => Some(
-            "use `type: generic` with a step that runs your BDD tool, such as `run: [cucumber-js]` with `report: { junit: out.xml }`",
-        ),
-        CaseType::Manual => Some("use `type: generic`, or leave the case out until verdicts of people can be recorded"),
-    }
 }
 
 fn steps(
@@ -92,6 +72,7 @@ fn steps(
     }
     let mut ids = BTreeSet::new();
     let mut steps = vec![];
+    known.later = captured_by(&case.steps);
     for (index, document) in case.steps.iter().enumerate() {
         let below = path.index(index);
         if !ids.insert(document.id.as_str()) {
@@ -99,13 +80,17 @@ fn steps(
             reader.wrong(&below.key("id"), message, "give every step of a case an id of its own");
         }
         steps.extend(step::read(reader, &below, document, case, defaults, &known));
-        for name in document.capture.keys() {
-            if !known.captures.contains(name) {
-                known.captures.push(name.clone());
-            }
+        for name in document.capture.keys().filter(|name| known.later.remove(*name).is_some()) {
+            known.captures.push(name.clone());
         }
     }
     steps
+}
+
+/// The first step that captures each name.
+fn captured_by(steps: &[StepDocument]) -> BTreeMap<String, String> {
+    let names = steps.iter().rev().flat_map(|step| step.capture.keys().map(move |name| (name, &step.id)));
+    names.map(|(name, id)| (name.clone(), id.clone())).collect()
 }
 
 fn tags(reader: &mut Reader<'_>, path: &Path<'_>, tags: &[String]) {

@@ -85,14 +85,25 @@ fn text(reader: &mut Reader<'_>, path: &Path<'_>, expect: Option<&TextExpectDocu
     }
     let mut texts = |key: &str, texts: Option<&OneOrMany<String>>| {
         let texts = texts.map(|texts| texts.0.clone()).unwrap_or_default();
-        texts.iter().for_each(|text| reader.template(&path.key(key), text, known));
+        let below = path.key(key);
+        for (index, text) in texts.iter().enumerate() {
+            reader.template(&item(&below, index, texts.len()), text, known);
+        }
         texts
     };
     let contains = texts("contains", expect.contains.as_ref());
     let not_contains = texts("not_contains", expect.not_contains.as_ref());
     let matches = texts("matches", expect.matches.as_ref());
-    matches.iter().for_each(|regex| reader.regex(&path.key("matches"), regex));
+    let below = path.key("matches");
+    for (index, regex) in matches.iter().enumerate() {
+        reader.regex(&item(&below, index, matches.len()), regex);
+    }
     TextExpect { equals: expect.equals.clone(), contains, not_contains, matches }
+}
+
+/// The way to one of several; to the value itself, where there is only one and it may not be in a list.
+fn item<'p>(path: &'p Path<'p>, index: usize, count: usize) -> Path<'p> {
+    if count == 1 { *path } else { path.index(index) }
 }
 
 fn headers(

@@ -6,6 +6,8 @@ pub const MAX_TEXT_BYTES: usize = 16 << 20;
 pub const MAX_DEPTH: usize = 48;
 /// The most values (texts, numbers, lists, mappings) in a file, aliases counted each time they are used.
 pub const MAX_NODES: usize = 2_000_000;
+/// The most values that all aliases together may stand for.
+pub const MAX_REPEATED_NODES: usize = 200_000;
 /// How often aliases may be used.
 pub const MAX_ALIASES: usize = 10_000;
 /// The longest id, in characters.

@@ -20,8 +20,11 @@ mod wrapped;
 mod yaml;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use testledger_schemas::Plan;
+
+use crate::settings::Settings;
 
 pub use problem::{MAX_PROBLEMS, PlanErrors, Problem, suggestion};
 pub use select::{ParamError, Selection, select, unknown, with_params};
@@ -38,6 +41,10 @@ pub struct Origin {
     pub directory: PathBuf,
     /// The id of the suite, where the plan names none: the file's name without its ending.
     pub default_suite: String,
+    /// The running time an attempt of a case may take, where the plan does not say.
+    pub default_case_timeout: Duration,
+    /// The running time a step may take, where the plan does not say.
+    pub default_step_timeout: Duration,
 }
 
 impl Origin {
@@ -45,7 +52,14 @@ impl Origin {
     #[must_use]
     pub fn of_file(path: &std::path::Path, directory: PathBuf) -> Self {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        Self { path: path.to_string_lossy().into_owned(), directory, default_suite: stem }
+        let settings = Settings::default();
+        Self {
+            path: path.to_string_lossy().into_owned(),
+            directory,
+            default_suite: stem,
+            default_case_timeout: settings.execution_timeout,
+            default_step_timeout: settings.step_timeout,
+        }
     }
 }
 

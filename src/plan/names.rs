@@ -1,5 +1,7 @@
 //! What names in a plan look like, and what a template at some place of it can name.
 
+use std::collections::BTreeMap;
+
 use testledger_schemas::plan::document::{Pairs, ScalarText};
 
 use super::limits::MAX_ID_LENGTH;
@@ -48,6 +50,8 @@ pub struct Known {
     pub env: Option<Vec<String>>,
     /// What earlier steps of the case capture.
     pub captures: Vec<String>,
+    /// What this step and later ones are the first to capture, with the id of the step.
+    pub later: BTreeMap<String, String>,
 }
 
 /// A name that leads to nothing.
@@ -59,6 +63,8 @@ pub struct UnknownName {
     pub there: Vec<String>,
     /// Whether it is an environment variable: that could come from outside.
     pub is_env: bool,
+    /// The step that captures it, too late.
+    pub captured_by: Option<String>,
 }
 
 impl Known {
@@ -108,7 +114,9 @@ impl Known {
     }
 
     fn unknown_among(&self, name: &str, there: Vec<String>) -> UnknownName {
-        UnknownName { is_env: name.starts_with("env."), name: name.to_owned(), there }
+        let captured = name.strip_prefix("captures.").unwrap_or(name);
+        let captured_by = self.later.get(captured).cloned();
+        UnknownName { is_env: name.starts_with("env."), captured_by, name: name.to_owned(), there }
     }
 
     /// Everything that can be named, for a suggestion.
@@ -136,6 +144,7 @@ mod tests {
             matrix: vec![],
             env: Some(vec!["BASE".into()]),
             captures: vec!["token".into()],
+            later: BTreeMap::new(),
         };
         for name in ["token", "token.id", "captures.token", "params.region", "env.BASE", "execution.id", "suite"] {
             assert_eq!(known.check(name), Ok(()), "{name}");

@@ -120,28 +120,45 @@ impl Diagnostic for Shown<'_> {
 #[must_use]
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Long texts are no typing errors, and the distance costs the product of the lengths.
-    if written.len() > 64 {
+    if written.len() > MAX_COMPARED_BYTES {
         return None;
     }
+    let near = |name: &&'a str| name.len() <= MAX_COMPARED_BYTES;
     names
         .into_iter()
-        .filter(|name| name.len() <= 64)
-        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .filter(near)
+        .filter_map(|name| Some((distance(written, name)?, name)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
+/// Names longer than this are not compared.
+const MAX_COMPARED_BYTES: usize = 80;
+
+/// How far a name is from what was written; none if too far for a typing error (a third of its letters).
+fn distance(written: &str, name: &str) -> Option<usize> {
+    let (written, name) = (written.to_lowercase(), name.to_lowercase());
+    let (written, name) = match (written.rsplit_once('.'), name.rsplit_once('.')) {
+        // `env.BSAE` is compared as `BSAE`, and `region` with the end of `params.region`.
+        (Some((before, written)), Some((first, name))) if before == first => (written.to_owned(), name.to_owned()),
+        (None, Some((_, name))) => (written, name.to_owned()),
+        _ => (written, name),
+    };
+    let begins = name.len() >= 3 && written.len() >= 3 && (written.starts_with(&name) || name.starts_with(&written));
+    let distance = strsim::damerau_levenshtein(&written, &name);
+    if begins { Some(distance.min(1)) } else { Some(distance).filter(|distance| *distance <= (name.len() / 3).max(1)) }
+}
+
 /// `did you mean X?`, or else the names there are.
 #[must_use]
-pub fn suggestion<'a>(written: &str, names: &[&'a str]) -> String {
+pub fn suggestion(written: &str, names: &[&str]) -> String {
     match nearest(written, names.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if names.is_empty() => "there are none".to_owned(),
+        None if names.is_empty() => "there is nothing that could be named here".to_owned(),
         None => {
             let shown: Vec<_> = names.iter().take(MAX_NAMES_SHOWN).map(|name| format!("`{name}`")).collect();
             let more = if names.len() > MAX_NAMES_SHOWN { ", ..." } else { "" };
-            format!("there are {}{more}", shown.join(", "))
+            format!("use one of {}{more}", shown.join(", "))
         }
     }
 }

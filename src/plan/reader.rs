@@ -90,12 +90,19 @@ impl<'t> Reader<'t> {
 
     fn known_name(&mut self, path: &Path<'_>, name: &str, known: &Known) {
         let Err(unknown) = known.check(name) else { return };
+        let message = format!("`{}` names nothing that is known here", unknown.name);
+        if let Some(step) = &unknown.captured_by {
+            let mend = format!("the step `{step}` captures it: name it in steps after that one");
+            return self.wrong(path, message, mend);
+        }
         let there: Vec<&str> = unknown.there.iter().map(String::as_str).collect();
         let mut mend = suggestion(&unknown.name, &there);
         if let (true, Some(variable)) = (unknown.is_env, unknown.name.strip_prefix("env.")) {
-            mend = format!("{mend}; to take it from outside, add `{variable}: \"{{{{ env.{variable} }}}}\"` to `env`");
+            mend = format!(
+                "{mend} - or, to take it from outside, add `{variable}: \"{{{{ env.{variable} }}}}\"` to `env`"
+            );
         }
-        self.wrong(path, format!("`{}` names nothing that is known here", unknown.name), mend);
+        self.wrong(path, message, mend);
     }
 
     /// A text of any kind: its size, and that no program can misread its end.
@@ -169,7 +176,7 @@ impl<'t> Reader<'t> {
 /// What is wrong with a JSONPath, and the mend.
 fn json_path_fault(text: &str) -> Option<(String, String)> {
     let error = JsonPath::parse(text).err()?;
-    let message = format!("`{}` is not a JSONPath: {}", shown(text), error.message());
+    let message = format!("`{}` is not a JSONPath (from character {} on)", shown(text), error.position() + 1);
     Some((message, "write one of RFC 9535, such as `$.user.id` or `$.items[0]`".to_owned()))
 }
 

@@ -105,3 +105,69 @@ pub fn with_params(mut plan: Plan, values: &BTreeMap<String, String>) -> Result<
     }
     if plan.required_params.is_empty() { Ok(plan) } else { Err(ParamError::Missing(plan.required_params)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Origin, parse};
+
+    fn plan() -> Plan {
+        let text = "
+params: { region: eu, token: }
+cases:
+  - { id: first, tags: [base], steps: [{ id: s, run: [a] }] }
+  - { id: grid, needs: [first], matrix: { os: [a, b] }, steps: [{ id: s, run: [a] }] }
+  - { id: last, needs: [grid], tags: [smoke], priority: high, steps: [{ id: s, run: [a] }] }
+  - { id: other, tags: [smoke], priority: low, steps: [{ id: s, run: [a] }] }
+";
+        let origin = Origin::of_file(std::path::Path::new("p.yaml"), "/".into());
+        parse(text, &origin).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn labels(selection: &Selection) -> Vec<String> {
+        select(plan(), selection).cases.iter().map(Case::label).collect()
+    }
+
+    #[test]
+    fn what_a_selected_case_needs_stays_with_it() {
+        let cases = |names: &[&str]| Selection {
+            cases: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Selection::default()
+        };
+        assert_eq!(labels(&cases(&["last"])), ["first", "grid[os=a]", "grid[os=b]", "last"]);
+        assert_eq!(labels(&cases(&["grid[os=b]"])), ["first", "grid[os=b]"]);
+        assert_eq!(labels(&cases(&["first", "other"])), ["first", "other"]);
+        assert_eq!(labels(&Selection::default()).len(), 5);
+        assert!(labels(&cases(&["nothing"])).is_empty());
+    }
+
+    #[test]
+    fn tags_and_priority_must_both_hold() {
+        let smoke = Selection { tags: vec!["smoke".into(), "x".into()], ..Selection::default() };
+        assert_eq!(labels(&smoke).last().map(String::as_str), Some("other"));
+        let high = Selection { priority: Some(Priority::High), ..smoke };
+        assert_eq!(labels(&high), ["first", "grid[os=a]", "grid[os=b]", "last"]);
+    }
+
+    #[test]
+    fn names_that_are_not_there_are_told_with_what_is() {
+        let selection = Selection { cases: vec!["frist".into()], tags: vec!["smok".into()], priority: None };
+        assert_eq!(
+            unknown(&plan(), &selection),
+            ["no case is called `frist`: did you mean `first`?", "no case has the tag `smok`: did you mean `smoke`?"]
+        );
+        assert!(unknown(&plan(), &Selection { cases: vec!["grid[os=a]".into()], ..Selection::default() }).is_empty());
+    }
+
+    #[test]
+    fn parameters_are_given_refused_and_missed() {
+        let given = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let whole = with_params(plan(), &given(&[("token", "t"), ("region", "us")])).unwrap();
+        assert_eq!(whole.params, given(&[("token", "t"), ("region", "us")]));
+        assert!(whole.required_params.is_empty());
+        let missing = with_params(plan(), &given(&[])).unwrap_err().to_string();
+        assert_eq!(missing, "the plan needs a value for `token`: add `--param token=VALUE`");
+        let unknown = with_params(plan(), &given(&[("regoin", "us")])).unwrap_err().to_string();
+        assert_eq!(unknown, "the plan has no parameter `regoin`: did you mean `region`?");
+    }
+}

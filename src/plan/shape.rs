@@ -13,7 +13,7 @@ use super::tree::{Entry, Node, Path, Place, Value};
 /// The schema, without the nulls that stand for optional fields.
 static SCHEMA: LazyLock<Json> = LazyLock::new(testledger_schemas::published::plan_schema);
 
-/// Every problem of shape. Cases of types that are not built yet are passed over: they are refused as a whole.
+/// Every problem of shape. A case of a type that is not built yet is refused as a whole: it has fields of its own.
 #[must_use]
 pub fn check(root: &Node) -> Vec<Problem> {
     let mut walk = Walk { problems: vec![] };
@@ -73,8 +73,10 @@ impl Walk {
     fn map(&mut self, node: &Node, entries: &[Entry], schema: &Json, path: &Path<'_>) {
         let none = serde_json::Map::new();
         let properties = schema["properties"].as_object().unwrap_or(&none);
-        if is_unbuilt_case(node, properties) {
-            return;
+        if let Some(case_type) = node.get("type").filter(|_| properties.contains_key("steps"))
+            && let Some((message, mend)) = case_type.text().and_then(not_built)
+        {
+            return self.report(case_type.place, &path.key("type"), message, mend);
         }
         for entry in entries {
             let below = path.key(&entry.key);
@@ -87,7 +89,7 @@ impl Walk {
         }
         for key in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
             if !entries.iter().any(|entry| entry.key == key) {
-                let mend = format!("add `{key}:`; {}", first_sentence(&properties[key]));
+                let mend = format!("add `{key}:`{}", about(&properties[key]));
                 self.report(node.place, path, format!("`{key}` is missing"), mend);
             }
         }
@@ -101,7 +103,7 @@ impl Walk {
 
     fn list(&mut self, node: &Node, items: &[Node], schema: &Json, path: &Path<'_>) {
         if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
-            let mend = format!("put at least one item in; {}", about(schema));
+            let mend = format!("put at least one item in{}", about(schema));
             self.report(node.place, path, "this list is empty".to_owned(), mend);
         }
         for (index, item) in items.iter().enumerate() {
@@ -111,7 +113,8 @@ impl Walk {
 
     fn text(&mut self, place: Place, text: &str, schema: &Json, path: &Path<'_>) {
         if schema["minLength"].as_u64().is_some_and(|least| least > 0 && text.is_empty()) {
-            self.report(place, path, "this text is empty".to_owned(), about(schema));
+            let mend = format!("write {} here", wanted(schema));
+            self.report(place, path, "this text is empty".to_owned(), mend);
         }
         match schema["format"].as_str() {
             Some("testledger-duration") => {
@@ -166,12 +169,10 @@ impl Walk {
         };
         let mend = match (&node.value, wanted(schema).as_str()) {
             (Value::Null, wanted) => format!("write {wanted} here, or take the key away"),
-            (Value::Integer(_) | Value::Float | Value::Bool, "a text") => {
-                format!("put it in quotes{}", unit_hint(schema))
-            }
-            (_, wanted) => format!("write {wanted}; {}", about(schema)),
+            (Value::Integer(_) | Value::Float | Value::Bool, "a text" | "an id") => "put it in quotes".to_owned(),
+            (_, wanted) => format!("write {wanted}{}", about(schema)),
         };
-        self.report(node.place, path, message, mend.trim_end_matches("; ").to_owned());
+        self.report(node.place, path, message, mend);
     }
 
     fn report(&mut self, place: Place, path: &Path<'_>, message: String, mend: String) {
@@ -187,10 +188,17 @@ fn resolve(schema: &Json) -> &Json {
     }
 }
 
-/// Cases of types that are not built yet have fields of their own; what is said of them is said by `read`.
-fn is_unbuilt_case(node: &Node, properties: &serde_json::Map<String, Json>) -> bool {
-    properties.contains_key("steps")
-        && node.get("type").and_then(Node::text).is_some_and(|text| matches!(text, "bdd" | "manual"))
+/// What is said of a type of case that is not built yet.
+fn not_built(case_type: &str) -> Option<(String, String)> {
+    let instead = match case_type {
+        "bdd" => {
+            "use `type: generic` with a step that runs your BDD tool, such as `run: [cucumber-js]` with \
+             `report: { junit: out.xml }`"
+        }
+        "manual" => "leave the case out until verdicts of people can be recorded, or make a `generic` one of it",
+        _ => return None,
+    };
+    Some((format!("cases of type `{case_type}` are not built yet"), instead.to_owned()))
 }
 
 fn fits_type(value: &Value, schema: &Json) -> bool {
@@ -224,6 +232,14 @@ fn wanted(schema: &Json) -> String {
         "object" => "a mapping",
         _ => "nothing",
     };
+    match schema["format"].as_str() {
+        Some("testledger-duration") => return "a duration such as `30s`".to_owned(),
+        Some("testledger-id") => return "an id".to_owned(),
+        Some(_) | None => {}
+    }
+    if fits_type(&Value::Text(String::new()), schema) && fits_type(&Value::Float, schema) {
+        return "a text or a number".to_owned();
+    }
     let mut words: Vec<&str> = match (&schema["type"], schema["anyOf"].as_array()) {
         (Json::String(name), _) => vec![word(name)],
         (Json::Array(names), _) => names.iter().filter_map(Json::as_str).map(word).collect(),
@@ -237,19 +253,15 @@ fn wanted(schema: &Json) -> String {
     words.join(" or ")
 }
 
-fn unit_hint(schema: &Json) -> &'static str {
-    if schema["format"] == "testledger-duration" { " and give it a unit: `30s`" } else { "" }
-}
-
+/// The first sentence of a schema's description, in parentheses, as the end of a mend.
 fn about(schema: &Json) -> String {
-    first_sentence(schema)
-}
-
-/// The first sentence of a schema's description, as the end of a mend.
-fn first_sentence(schema: &Json) -> String {
     let text = schema["description"].as_str().or_else(|| resolve(schema)["description"].as_str()).unwrap_or_default();
     let sentence = text.split(". ").next().unwrap_or_default().replace('\n', " ");
-    sentence.trim_end_matches('.').to_owned()
+    let mut letters = sentence.trim_end_matches('.').chars();
+    match letters.next() {
+        Some(first) => format!(" ({}{})", first.to_lowercase(), letters.as_str()),
+        None => String::new(),
+    }
 }
 
 fn bound(value: &Json) -> Option<i128> {

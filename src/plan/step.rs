@@ -17,8 +17,6 @@ use super::reader::{Reader, texts};
 use super::template;
 use super::tree::Path;
 
-/// The running time of a step where nothing is said: 300 s.
-const DEFAULT_STEP_TIMEOUT_MS: u64 = 300_000;
 /// The methods that HTTP itself knows (RFC 9110, RFC 5789).
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
@@ -46,11 +44,10 @@ pub fn read(
         }
     };
     let timeout = reader.duration(&path.key("timeout"), step.timeout);
-    let default_timeout = defaults.timeout.map_or(DEFAULT_STEP_TIMEOUT_MS, |timeout| timeout.ms);
     Some(Step {
         id: step.id.clone(),
         name: reader.display_name(path, step.name.as_ref(), &step.id),
-        timeout_ms: Some(timeout.unwrap_or(default_timeout)),
+        timeout_ms: timeout.or(defaults.timeout.map(|timeout| timeout.ms)),
         retries: reader.retries(step.retries.as_ref().or(defaults.step_retries.as_ref())),
         on_interrupt: step.on_interrupt.or(defaults.on_interrupt).unwrap_or_default(),
         capture: captures(reader, &path.key("capture"), step, &action),

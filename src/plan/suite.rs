@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use testledger_schemas::Plan;
-use testledger_schemas::plan::document::{DefaultsDocument, PlanDocument, ReadyDocument, ServiceDocument};
+use testledger_schemas::plan::document::{DefaultsDocument, Duration, PlanDocument, ReadyDocument, ServiceDocument};
 use testledger_schemas::plan::{Ready, Service};
 
 use super::limits::MAX_SERVICES;
@@ -12,6 +12,7 @@ use super::problem::shown;
 use super::reader::{Reader, texts};
 use super::tree::Path;
 use super::{Origin, case, needs, step, template};
+use crate::ports::clock::ms;
 
 /// How long a service may take to become ready where nothing is said: 30 s.
 const DEFAULT_READY_TIMEOUT_MS: u64 = 30_000;
@@ -20,7 +21,9 @@ const DEFAULT_READY_TIMEOUT_MS: u64 = 30_000;
 pub fn read(reader: &mut Reader<'_>, document: &PlanDocument, origin: &Origin) -> Plan {
     let root = Path::Root;
     let suite = suite_id(reader, document, origin);
-    let defaults = defaults(reader, &root.key("defaults"), document.defaults.as_ref());
+    let mut defaults = defaults(reader, &root.key("defaults"), document.defaults.as_ref());
+    defaults.case_timeout.get_or_insert(Duration { ms: ms(origin.default_case_timeout) });
+    defaults.timeout.get_or_insert(Duration { ms: ms(origin.default_step_timeout) });
     let known = known_everywhere(document);
     params(reader, &root.key("params"), document);
     secrets(reader, document);
@@ -82,6 +85,7 @@ fn known_everywhere(document: &PlanDocument) -> Known {
         matrix: vec![],
         env: Some(names(&mut env.into_iter())),
         captures: vec![],
+        later: BTreeMap::new(),
     }
 }
 

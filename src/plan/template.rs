@@ -52,7 +52,7 @@ impl Names {
     /// Makes names of a mapping from name to value.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = (String, Value)>) -> Self {
-        Self(names.into_iter().collect())
+        Self(Value::from_pairs(names))
     }
 
     fn below(value: &Value) -> Vec<String> {
@@ -260,7 +260,7 @@ mod tests {
         let error = |text| render(text, &names()).unwrap_err().to_string();
         assert_eq!(error("{{ tokn }}"), "`tokn` names nothing: did you mean `token`?");
         assert_eq!(error("{{ env.BAES }}"), "`env.BAES` names nothing: did you mean `env.BASE`?");
-        assert_eq!(error("{{ user.zzz }}"), "`user.zzz` names nothing: there are `user.id`, `user.tags`");
+        assert_eq!(error("{{ user.zzz }}"), "`user.zzz` names nothing: use one of `user.id`, `user.tags`");
         assert!(error("{{ token").starts_with("the template cannot be read: syntax error: "), "{}", error("{{ token"));
         assert_eq!(render_json("{{ tokn }}", &names()).unwrap_err().to_string(), error("{{ tokn }}"));
     }

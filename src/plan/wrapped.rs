@@ -93,3 +93,38 @@ fn id_of(argv: &[String]) -> String {
         .collect();
     if is_id(&name) && name.chars().any(|c| c.is_ascii_alphanumeric()) { name } else { FALLBACK_ID.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::prepare::{Prepared, Scope, prepare};
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_command_runs_as_it_is_given() {
+        let odd = argv(&["/usr/bin/py.test", "-k", "{{ x }} \"\\\n\u{7f}\u{2028}é\u{1f600} {% y", "", "a\tb'c"]);
+        let plan = wrapped_command(odd.clone(), Path::new("/work"));
+        let Ok(Prepared::Run(run)) = prepare(&plan, &plan.cases[0].steps[0], &BTreeMap::new(), &Scope::default())
+        else {
+            panic!("not a command");
+        };
+        assert_eq!((run.argv, run.directory), (odd, "/work".into()));
+        assert_eq!((plan.suite.as_str(), plan.is_suite), ("py.test", false));
+    }
+
+    #[test]
+    fn every_program_has_an_id() {
+        for (words, id) in [
+            (vec!["pytest", "-q"], "pytest"),
+            (vec!["./run tests.sh"], "runtests.sh"),
+            (vec!["é"], "command"),
+            (vec![".."], "command"),
+            (vec![], "command"),
+        ] {
+            assert_eq!(wrapped_command(argv(&words), Path::new("/")).cases[0].id, id);
+        }
+    }
+}

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::{Budget, Error, Options};
 use testledger_schemas::plan::document::PlanDocument;
 
-use super::limits::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_TEXT_BYTES};
-use super::problem::Problem;
+use super::limits::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED_NODES, MAX_TEXT_BYTES};
+use super::problem::{Problem, shown};
 use super::tree::{Node, Place, Value};
 
 /// The text as a tree.
@@ -53,6 +53,7 @@ fn options() -> Options {
     budget.max_events = 3 * MAX_NODES;
     budget.max_aliases = MAX_ALIASES;
     budget.max_anchors = MAX_ALIASES;
+    budget.max_recorded_anchor_events = MAX_REPEATED_NODES;
     budget.max_documents = 2;
     budget.max_total_scalar_bytes = 4 * MAX_TEXT_BYTES;
     let mut options = Options::default();
@@ -60,16 +61,46 @@ fn options() -> Options {
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
-    options.alias_limits.max_total_replayed_events = MAX_NODES;
+    options.alias_limits.max_total_replayed_events = MAX_REPEATED_NODES;
     options.emit_comments = false;
     options
 }
 
 fn problem(error: &Error) -> Problem {
-    let error = error.without_snippet();
+    let error = match error.without_snippet() {
+        Error::AliasError { error, .. } => error.without_snippet(),
+        other => other,
+    };
     let place = error.location().map_or(Place { line: 1, column: 1, ..Place::default() }, Place::of);
-    let message = error.to_string();
-    Problem { place, field: String::new(), message: without_place(&message), mend: mend(error) }
+    let (message, mend) = match error {
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().map(shown).unwrap_or_default();
+            (format!("the key `{key}` stands here twice"), "keep one of the two")
+        }
+        Error::MultipleDocuments { .. } => (
+            "a second document begins here".to_owned(),
+            "keep one plan per file: take the `---` and what follows it away",
+        ),
+        Error::UnknownAnchor { .. } => {
+            ("this alias has no anchor".to_owned(), "define the anchor (`&name`) above, or put the text in quotes")
+        }
+        Error::NullIntoString { .. } => ("there is no text here".to_owned(), "write a text; an empty one is `\"\"`"),
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => (
+            "here the file is larger than a plan may be, with its aliases written out".to_owned(),
+            "make the file smaller, flatter, or with fewer aliases",
+        ),
+        other if other.to_string().contains("recursion limit exceeded") => (
+            format!("here the file is nested deeper than {MAX_DEPTH} levels"),
+            "make the file flatter: a plan needs no more than a dozen levels",
+        ),
+        other => {
+            (without_place(&other.to_string()), "check indentation, colons and quotes here and on the line before")
+        }
+    };
+    Problem { place, field: String::new(), message, mend: mend.to_owned() }
 }
 
 /// The message on one line and without the place it ends with: that stands before it.
@@ -78,19 +109,4 @@ fn without_place(message: &str) -> String {
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let line = line.split(" at line ").next().unwrap_or(line);
     line.trim().to_owned()
-}
-
-fn mend(error: &Error) -> String {
-    let mend = match error {
-        Error::DuplicateMappingKey { .. } => "keep one of the two: the same key cannot stand in one mapping twice",
-        Error::MultipleDocuments { .. } => "keep one plan per file: take the `---` and what follows it away",
-        Error::UnknownAnchor { .. } => "define the anchor (`&name`) above, or put the text in quotes",
-        Error::NullIntoString { .. } => "write a text here; an empty one is `\"\"`",
-        Error::Budget { .. } => "make the file smaller, flatter, or with fewer aliases",
-        Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => "use fewer aliases",
-        _ => "check indentation, colons and quotes on this line and the one before it",
-    };
-    mend.to_owned()
 }

@@ -6,3 +6,4 @@ pub mod junit_write;
 pub mod model;
 #[cfg(test)]
 mod samples;
+pub mod terminal;

@@ -22,6 +22,8 @@ pub struct Recorder {
     /// The first bytes as they came; memory only.
     raw: Vec<u8>,
     wants_raw: bool,
+    /// Whether [`Self::raw`] is all that came.
+    raw_is_whole: bool,
     /// The first bytes, redacted.
     kept: Vec<u8>,
     /// The last bytes, redacted: as many as the tail of an excerpt needs, up to twice that.
@@ -40,6 +42,8 @@ pub struct Recorded {
     pub excerpt: OutputExcerpt,
     /// The first bytes, up to the cap, with secrets in clear: for expectations and captures, in memory only.
     pub raw: Vec<u8>,
+    /// Whether that is all there was.
+    pub raw_is_whole: bool,
 }
 
 impl Recorder {
@@ -47,8 +51,19 @@ impl Recorder {
     #[must_use]
     pub fn new(stream: OutputStream, limits: OutputLimits, redactor: &Redactor, live: Option<StreamSink>) -> Self {
         let redactor = redactor.stream();
-        let (raw, kept, last) = (vec![], vec![], vec![]);
-        Self { stream, limits, redactor, live, raw, wants_raw: true, kept, last, bytes: 0, digest: Sha256::new() }
+        Self {
+            stream,
+            limits,
+            redactor,
+            live,
+            raw: vec![],
+            wants_raw: true,
+            raw_is_whole: true,
+            kept: vec![],
+            last: vec![],
+            bytes: 0,
+            digest: Sha256::new(),
+        }
     }
 
     /// The same without [`Recorded::raw`], where nobody needs it: half the memory.
@@ -60,10 +75,9 @@ impl Recorder {
 
     /// Takes what was printed.
     pub fn push(&mut self, raw: &[u8]) {
-        if self.wants_raw {
-            let room = self.limits.kept_bytes.saturating_sub(self.raw.len());
-            self.raw.extend_from_slice(&raw[..raw.len().min(room)]);
-        }
+        let room = if self.wants_raw { self.limits.kept_bytes.saturating_sub(self.raw.len()) } else { 0 };
+        self.raw.extend_from_slice(&raw[..raw.len().min(room)]);
+        self.raw_is_whole &= raw.len() <= room;
         let redacted = self.redactor.push(raw);
         self.take(redacted);
     }
@@ -100,6 +114,7 @@ impl Recorder {
         self.take(rest);
         let (head, tail, is_all) = self.excerpt();
         self.kept.truncate(self.limits.kept_bytes);
+        self.kept.shrink_to_fit();
         let dropped_bytes = self.bytes - self.kept.len() as u64;
         let artifact = match is_all {
             true => None,
@@ -110,6 +125,7 @@ impl Recorder {
             facts: OutputFacts { stream: self.stream, bytes: self.bytes, dropped_bytes, artifact },
             excerpt: OutputExcerpt { stream: self.stream, head, tail, sha256 },
             raw: self.raw,
+            raw_is_whole: self.raw_is_whole,
         })
     }
 
@@ -128,7 +144,11 @@ impl Recorder {
         let first = whole_chars_at_end(&self.kept[..self.kept.len().min(half)]);
         let last = whole_chars_at_start(&self.last[self.last.len().saturating_sub(half)..]);
         let (head, tail) = (String::from_utf8_lossy(first), String::from_utf8_lossy(last));
-        (head[..head.floor_char_boundary(half)].to_owned(), tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..].to_owned(), false)
+        (
+            head[..head.floor_char_boundary(half)].to_owned(),
+            tail[tail.ceil_char_boundary(tail.len().saturating_sub(half))..].to_owned(),
+            false,
+        )
     }
 }
 

@@ -7,18 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use testledger_schemas::ExecutionId;
-use testledger_schemas::commit::{Commit, CommitId, StreamHead};
-use testledger_schemas::hash::Hash;
-use testledger_schemas::ids::{EventId, StreamId};
-use testledger_schemas::page::Page;
 use testledger_schemas::plan::{HttpBody, HttpExpect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::event_store::{AppendError, EventLog, RawCommit, StoreError};
+use crate::event_store::memory::MemoryLog;
 use crate::steps::context::OutputLimits;
 use crate::steps::http::HttpClient;
 use crate::steps::launcher::{LaunchError, LaunchSpec, Launcher, Process};
@@ -35,70 +30,6 @@ impl Launcher for NoLauncher {
     }
 }
 
-/// A log that takes artifacts, and refuses everything else.
-pub struct ArtifactsOnly;
-
-fn refused<T, E: From<StoreError>>() -> Result<T, E> {
-    Err(StoreError::Refused("not in this test".to_owned()).into())
-}
-
-#[async_trait]
-impl EventLog for ArtifactsOnly {
-    async fn append(&self, _commit: Commit) -> Result<(), AppendError> {
-        refused()
-    }
-
-    async fn read_stream(&self, _stream: StreamId, _after: u64, _limit: usize) -> Result<Vec<Commit>, StoreError> {
-        refused()
-    }
-
-    async fn stream_head(&self, _stream: StreamId) -> Result<StreamHead, StoreError> {
-        refused()
-    }
-
-    async fn read_pages(&self, _from: u64, _limit: usize) -> Result<Vec<Page>, StoreError> {
-        refused()
-    }
-
-    async fn last_page(&self) -> Result<Page, StoreError> {
-        refused()
-    }
-
-    async fn page_of(&self, _position: u64) -> Result<Option<Page>, StoreError> {
-        refused()
-    }
-
-    async fn read_commits(&self, _ids: &[CommitId]) -> Result<Vec<Option<Commit>>, StoreError> {
-        refused()
-    }
-
-    async fn scan_commits(&self, _after: Option<CommitId>, _limit: usize) -> Result<Vec<RawCommit>, StoreError> {
-        refused()
-    }
-
-    fn head(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
-    }
-
-    async fn erase_content(&self, _commit: CommitId, _events: &[EventId]) -> Result<(), StoreError> {
-        refused()
-    }
-
-    async fn put_artifact(&self, bytes: Vec<u8>) -> Result<Hash, StoreError> {
-        Ok(Hash::of(&bytes))
-    }
-
-    async fn get_artifact(&self, _hash: Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        refused()
-    }
-
-    async fn erase_artifacts(&self, _hashes: &[Hash]) -> Result<(), StoreError> {
-        refused()
-    }
-
-    async fn close(&self) {}
-}
-
 /// The context of a step with a generous timeout, 64 KiB of kept output and one secret: `hunter22`.
 pub fn context() -> StepContext {
     StepContext {
@@ -107,7 +38,7 @@ pub fn context() -> StepContext {
         identity: ("suite".to_owned(), "case".to_owned(), String::new()),
         launcher: Arc::new(NoLauncher),
         http: HttpClient::new(),
-        log: Arc::new(ArtifactsOnly),
+        log: MemoryLog::new(),
         redactor: Redactor::new(["hunter22".to_owned()]),
         cancel: CancellationToken::new(),
         timeout: Some(Duration::from_secs(60)),

@@ -1,6 +1,6 @@
 //! The events of the log as people and programs read them, in order: all of them, or those of one execution.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -83,10 +83,10 @@ impl EventLine {
 }
 
 /// Which events.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct EventsQuery {
-    /// Only those of this stream.
-    pub stream: Option<StreamId>,
+    /// Only those of these streams; empty is all.
+    pub streams: BTreeSet<StreamId>,
     /// Only those after this position.
     pub after: u64,
     /// Whether to wait for more at the end.
@@ -110,8 +110,8 @@ impl Events {
     pub fn new(log: SharedLog, query: EventsQuery) -> Self {
         Self {
             log,
-            query,
             position: query.after,
+            query,
             next_page: None,
             pages: VecDeque::new(),
             due: VecDeque::new(),
@@ -160,7 +160,7 @@ impl Events {
     fn open(&mut self, page: &Page) {
         let mut position = page.first_position;
         for entry in &page.entries {
-            let is_wanted = self.query.stream.is_none_or(|stream| stream == entry.commit.stream);
+            let is_wanted = self.query.streams.is_empty() || self.query.streams.contains(&entry.commit.stream);
             let next = position.saturating_add(entry.events);
             if is_wanted && next > self.position.saturating_add(1) {
                 self.due.push_back((entry.commit, position));

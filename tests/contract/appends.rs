@@ -18,7 +18,7 @@ contract! {
         let log = adapter.open().await;
         let commit = commit(stream(1), StreamHead::EMPTY, 3);
         log.append(commit.clone()).await.unwrap();
-        assert_eq!(log.read_stream(stream(1), 0, 10).await.unwrap(), [commit.clone()]);
+        assert_eq!(log.read_stream(stream(1), 0, 10).await.unwrap(), std::slice::from_ref(&commit));
         assert_eq!(log.stream_head(stream(1)).await.unwrap(), commit.head());
         assert_eq!(log.stream_head(stream(2)).await.unwrap(), StreamHead::EMPTY);
     }

@@ -224,7 +224,7 @@ fn a_creation_that_was_cut_short_is_taken_up_again() {
 #[test]
 fn many_that_open_a_new_file_at_once_find_one_page_0() {
     run(async {
-        for _ in 0..25 {
+        for _ in 0..60 {
             let (_folder, path) = place();
             let logs = futures::future::join_all((0..8).map(|_| SqliteLog::open(&path))).await;
             let mut pages = Vec::new();

@@ -96,9 +96,13 @@ async fn what_is_wrong_with_a_command_is_said_with_the_mend() {
     }
     let mut nowhere = spec(&["true"]);
     nowhere.directory = folder.path().join("nowhere");
-    assert!(matches!(spawner.launch(nowhere).await, Err(LaunchError::Command(text)) if text.contains("does not exist")));
+    assert!(
+        matches!(spawner.launch(nowhere).await, Err(LaunchError::Command(text)) if text.contains("does not exist"))
+    );
     let huge = "x".repeat(3 << 20);
-    assert!(matches!(spawner.launch(spec(&["echo", &huge])).await, Err(LaunchError::Command(text)) if text.contains("too long")));
+    assert!(
+        matches!(spawner.launch(spec(&["echo", &huge])).await, Err(LaunchError::Command(text)) if text.contains("too long"))
+    );
 }
 
 #[tokio::test]
@@ -132,4 +136,83 @@ async fn a_hundred_at_once() {
     for (_, mut process) in started {
         assert_eq!(process.control.exited().await.unwrap().code, Some(0));
     }
+}
+
+/// How many descriptors this process has open.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+const QUIET: &str = "TESTLEDGER_QUIET_HELPER";
+
+/// No test by itself: [`descriptors_do_not_leak`] and [`the_peak_of_memory_is_the_commands_own`] run it alone in a
+/// process, for they count what belongs to the whole process.
+#[tokio::test]
+async fn helper_alone() {
+    match std::env::var(QUIET).as_deref() {
+        Ok("descriptors") => {
+            let spawner = spawner().await;
+            let mut counts = vec![];
+            for round in 0..200 {
+                let mut process = launch(&spawner, spec(&["true"])).await;
+                process.control.tree_gone().await.unwrap();
+                drop(process);
+                assert!(spawner.launch(spec(&["no-such-program"])).await.is_err());
+                if round % 50 == 49 {
+                    counts.push(open_descriptors());
+                }
+            }
+            assert!(counts.windows(2).all(|pair| pair[0] == pair[1]), "{counts:?}");
+            assert_eq!(children_of_spawner(), 0);
+        }
+        Ok("memory") => {
+            let fat = vec![1_u8; 200 << 20];
+            let spawner = spawner().await;
+            let mut process = launch(&spawner, spec(&["true"])).await;
+            let small = process.control.exited().await.unwrap().usage.peak_memory_bytes;
+            assert!(small > 0 && small < 40 << 20, "{small} bytes for `true`");
+            let mut process = launch(&spawner, spec(&["python3", "-c", "x = b'x' * (100 << 20)"])).await;
+            let large = process.control.exited().await.unwrap().usage.peak_memory_bytes;
+            assert!(large > 100 << 20 && large < 160 << 20, "{large} bytes");
+            println!("peak of `true`: {} KiB; engine has {} MiB", small / 1024, fat.len() >> 20);
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// Zombies and left keepers below this process's spawner.
+fn children_of_spawner() -> usize {
+    let children = |pid: &str| -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let lists = tasks.map(|task| std::fs::read_to_string(task.path().join("children")).unwrap());
+        lists.flat_map(|list| list.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    // The last keeper says that its tree is gone just before it ends.
+    let began = Instant::now();
+    loop {
+        let left: usize = children("self").iter().map(|spawner| children(spawner).len()).sum();
+        if left == 0 || began.elapsed() > crate::support::PATIENCE {
+            return left;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn alone(what: &str) {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "launching::helper_alone", "--nocapture"])
+        .env(QUIET, what)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn descriptors_do_not_leak() {
+    alone("descriptors");
+}
+
+#[test]
+fn the_peak_of_memory_is_the_commands_own() {
+    alone("memory");
 }

@@ -1,12 +1,21 @@
 //! What the process tests share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use testledger::event_store::memory::MemoryLog;
+use testledger::steps::context::OutputLimits;
+use testledger::steps::http::HttpClient;
 use testledger::steps::launcher::{LaunchSpec, Launcher, Process};
+use testledger::steps::redact::Redactor;
 use testledger::steps::spawner::Spawner;
+use testledger::steps::{PreparedRun, StepContext};
+use testledger_schemas::ExecutionId;
+use testledger_schemas::plan::{RunExpect, TextExpect};
 use tokio::io::AsyncReadExt;
+use tokio_util::sync::CancellationToken;
 
 /// A guard against hanging, far beyond what anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,5 +73,43 @@ pub fn await_death(pids: &[u32]) {
     while let Some(left) = pids.iter().find(|pid| alive(**pid)) {
         assert!(began.elapsed() < PATIENCE, "process {left} still lives");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The context of a step with a generous timeout and one secret: `hunter22`.
+pub fn context(launcher: Arc<dyn Launcher>) -> StepContext {
+    StepContext {
+        execution: ExecutionId(uuid::Uuid::nil()),
+        step: "step".to_owned(),
+        identity: ("suite".to_owned(), "case".to_owned(), String::new()),
+        launcher,
+        http: HttpClient::new(),
+        log: MemoryLog::new(),
+        redactor: Redactor::new(["hunter22".to_owned()]),
+        cancel: CancellationToken::new(),
+        timeout: Some(PATIENCE),
+        grace: Duration::from_secs(10),
+        leak_timeout: Duration::from_millis(300),
+        output: OutputLimits { excerpt_bytes: 16 * 1024, kept_bytes: 1 << 20 },
+        live: None,
+    }
+}
+
+/// A command line for the shell, as a step that expects exit code 0.
+pub fn prepared(line: &str) -> PreparedRun {
+    let spec = shell(line);
+    let expect = RunExpect {
+        exit_codes: vec![0],
+        stdout: TextExpect::default(),
+        stderr: TextExpect::default(),
+        within_ms: None,
+    };
+    PreparedRun {
+        argv: spec.argv,
+        env: spec.env,
+        directory: spec.directory,
+        expect,
+        capture: BTreeMap::new(),
+        junit: None,
     }
 }

@@ -93,7 +93,8 @@ fn history_is_lawful(execution: ExecutionId, commits: &[&Commit]) {
 fn told_is_recorded(run: &Run, streams: &BTreeMap<StreamId, Vec<&Commit>>) {
     for (execution, event) in &run.told {
         let commits = streams.get(&StreamId::from(*execution)).map(Vec::as_slice).unwrap_or_default();
-        let recorded = commits.iter().flat_map(|commit| &commit.events).any(|recorded| recorded.read().as_ref() == Ok(event));
+        let recorded =
+            commits.iter().flat_map(|commit| &commit.events).any(|recorded| recorded.read().as_ref() == Ok(event));
         assert!(recorded, "{execution}: {event:?} was told and is not in the log");
     }
 }
@@ -140,11 +141,7 @@ pub fn verdicts(world: &World, run: &Run) {
     }
     let mut passed = BTreeSet::new();
     for case in &world.plan.cases {
-        let id = if world.plan.is_suite {
-            ExecutionId::child_of(run.root, &case.id, "")
-        } else {
-            run.root
-        };
+        let id = if world.plan.is_suite { ExecutionId::child_of(run.root, &case.id, "") } else { run.root };
         let expected = if case.needs.iter().all(|need| passed.contains(need.as_str())) {
             expected(case)
         } else {
@@ -257,4 +254,3 @@ fn step(state: &mut State, command: Command) -> Result<(), testledger::execution
     }
     Ok(())
 }
-

@@ -51,7 +51,9 @@ impl Run {
         let by_id: BTreeMap<_, _> = self.commits.iter().map(|commit| (commit.id, commit)).collect();
         let entries = self.pages.iter().flat_map(|page| &page.entries);
         let commits = entries.map(|entry| by_id[&entry.commit]);
-        commits.flat_map(|commit| commit.events.iter().map(|event| (commit.id.to_string(), event.read().unwrap()))).collect()
+        commits
+            .flat_map(|commit| commit.events.iter().map(|event| (commit.id.to_string(), event.read().unwrap())))
+            .collect()
     }
 }
 
@@ -138,7 +140,9 @@ impl World {
         durable.last_page().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
         let mut pages = vec![];
-        while let Some(next) = Some(durable.read_pages(pages.len() as u64, 1000).await.unwrap()).filter(|p| !p.is_empty()) {
+        while let Some(next) =
+            Some(durable.read_pages(pages.len() as u64, 1000).await.unwrap()).filter(|p| !p.is_empty())
+        {
             pages.extend(next);
         }
         let scanned = durable.scan_commits(None, usize::MAX).await.unwrap();

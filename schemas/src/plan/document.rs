@@ -43,8 +43,8 @@ pub struct PlanDocument {
     pub fail_fast: bool,
     /// The wall-clock time the whole suite may take, such as `1h`.
     pub deadline: Option<Duration>,
-    /// Environment of every command, in order: a value may name earlier ones as `{{ env.NAME }}`, and variables from
-    /// outside.
+    /// Environment of every command, such as `{ NAME: value }`. A value may name earlier ones as `{{ env.NAME }}`, and
+    /// variables from outside.
     #[serde(default)]
     pub env: Pairs<ScalarText>,
     /// The names of environment variables that hold secrets: taken from outside, redacted everywhere.

@@ -4,11 +4,12 @@
 //! `tokio::time`, so a simulation runs it on virtual time, and all chance comes from one seed.
 
 mod follow;
+mod handle;
 mod store;
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,45 +17,20 @@ use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, LogId, StreamId};
 use testledger_schemas::page::Page;
-use tokio::sync::{OnceCell, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
-use crate::event_store::faults::{CrashPoint, Dice, Faults};
+use crate::event_store::faults::{CrashPoint, Faults};
+use crate::event_store::memory::handle::{Handle, NoAnswer};
 use crate::event_store::memory::store::{Durable, Store};
 use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, rules};
 use crate::ports::ids::{Ids, SeededIds};
 
 /// How long closing waits for the sequencer to catch up.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
-/// Keeps the sequencer's chance apart from that of the calls.
-const SEQUENCER_SEED: u64 = 0x5e9e_4ce2;
 
 /// One process's handle on a log in memory. Dropping it ends its sequencer; the data live as long as any handle.
 pub struct MemoryLog {
     handle: Arc<Handle>,
-}
-
-struct Handle {
-    durable: Arc<Durable>,
-    dice: Dice,
-    seed: u64,
-    appends: AtomicU64,
-    crash: std::sync::OnceLock<(u64, CrashPoint)>,
-    /// Fires when this process dies.
-    dead: CancellationToken,
-    /// Fires when the log is closed.
-    closed: CancellationToken,
-    /// Fires when the sequencer of this handle has to end.
-    stop: CancellationToken,
-    sequencing: OnceCell<()>,
-}
-
-/// Why a call has no answer of the store.
-enum NoAnswer {
-    /// The process is dead: nobody is there to be answered.
-    Dead,
-    /// The store was not reached.
-    Store(StoreError),
 }
 
 impl MemoryLog {
@@ -86,8 +62,7 @@ impl MemoryLog {
     /// Lets the process of this handle die at its n-th append, counted from 1. From then on no call on this handle
     /// ever returns. Only the first call of this function counts.
     pub fn crash_at(&self, append_number: u64, point: CrashPoint) {
-        let first = self.handle.crash.set((append_number, point)).is_ok();
-        debug_assert!(first, "a handle crashes once");
+        self.handle.crash_at(append_number, point);
     }
 
     /// Resolves when the process of this handle has died: the time to drop whatever uses it.
@@ -102,18 +77,7 @@ impl MemoryLog {
     }
 
     fn handle(durable: Arc<Durable>, faults: Faults) -> Arc<Self> {
-        let handle = Handle {
-            durable,
-            dice: Dice::new(faults),
-            seed: faults.seed,
-            appends: AtomicU64::new(0),
-            crash: std::sync::OnceLock::new(),
-            dead: CancellationToken::new(),
-            closed: CancellationToken::new(),
-            stop: CancellationToken::new(),
-            sequencing: OnceCell::new(),
-        };
-        Arc::new(Self { handle: Arc::new(handle) })
+        Arc::new(Self { handle: Arc::new(Handle::new(durable, faults)) })
     }
 
     /// One call of the store that changes nothing but what `act` changes.
@@ -129,60 +93,6 @@ impl MemoryLog {
 impl Drop for MemoryLog {
     fn drop(&mut self) {
         self.handle.stop.cancel();
-    }
-}
-
-impl Handle {
-    /// Brings a call to the store: it takes its time, and may not arrive.
-    async fn reach(&self) -> Result<(), NoAnswer> {
-        self.start_sequencer().await;
-        let delay = self.dice.delay();
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        if self.dead.is_cancelled() {
-            return Err(NoAnswer::Dead);
-        }
-        if self.closed.is_cancelled() {
-            return Err(NoAnswer::Store(StoreError::Unavailable("the log was closed by this process".to_owned())));
-        }
-        if self.dice.is_unavailable() {
-            return Err(NoAnswer::Store(StoreError::Unavailable("a seeded fault: not reached".to_owned())));
-        }
-        Ok(())
-    }
-
-    /// With the first call, because a handle may be made where no runtime is.
-    async fn start_sequencer(&self) {
-        let start = || async {
-            let dice = self.dice.sibling(SEQUENCER_SEED ^ self.seed);
-            drop(tokio::spawn(follow::follow(Arc::clone(&self.durable), dice, self.stop.clone())));
-        };
-        self.sequencing.get_or_init(start).await;
-    }
-
-    async fn append(&self, commit: Commit) -> Result<Result<(), AppendError>, NoAnswer> {
-        self.reach().await?;
-        let number = self.appends.fetch_add(1, Ordering::SeqCst) + 1;
-        let crash = self.crash.get().filter(|(at, _)| *at == number).map(|(_, point)| *point);
-        if crash == Some(CrashPoint::Before) {
-            return Err(self.die());
-        }
-        let appended = self.durable.with(|store| store.append(commit));
-        if crash == Some(CrashPoint::After) {
-            return Err(self.die());
-        }
-        if self.dice.loses_ack() {
-            let error = StoreError::Unavailable("a seeded fault: the answer was lost".to_owned());
-            return Err(NoAnswer::Store(error));
-        }
-        Ok(appended)
-    }
-
-    fn die(&self) -> NoAnswer {
-        self.dead.cancel();
-        self.stop.cancel();
-        NoAnswer::Dead
     }
 }
 

@@ -1,67 +1,16 @@
 //! One batch: what waits for the writer goes into one transaction, with one page for all its commits.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, Params, Transaction, params};
-use testledger_schemas::commit::{Commit, CommitId, StreamHead};
-use testledger_schemas::ids::{EventId, StreamId};
+use testledger_schemas::commit::{Commit, CommitId};
+use testledger_schemas::ids::EventId;
 use testledger_schemas::page::{Page, PageEntry};
 
 use crate::event_store::rules::{self, Admission};
 use crate::event_store::sqlite::file::{LogFile, insert_page};
 use crate::event_store::sqlite::job::{Append, Change, Job, Reply};
+use crate::event_store::sqlite::known::Known;
 use crate::event_store::sqlite::queries::Queries;
 use crate::event_store::{AppendError, StoreError};
-
-/// The ends of so many streams are remembered; then all are forgotten and looked up again.
-const REMEMBERED_HEADS: usize = 4096;
-
-/// What the writer knows of the file, true as long as no other connection has written.
-#[derive(Default)]
-pub(super) struct Known {
-    data_version: Option<i64>,
-    last_page: Option<Page>,
-    heads: HashMap<StreamId, StreamHead>,
-}
-
-impl Known {
-    /// Forgets everything.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Forgets everything if another connection has written since; says whether one has.
-    pub(super) fn refresh(&mut self, queries: &Queries<'_>) -> Result<bool, StoreError> {
-        let version = queries.data_version()?;
-        let stale = self.data_version != Some(version);
-        if stale {
-            self.forget();
-            self.data_version = Some(version);
-        }
-        Ok(stale)
-    }
-
-    /// The last page.
-    pub(super) fn last_page(&mut self, queries: &Queries<'_>) -> Result<&Page, StoreError> {
-        let page = match self.last_page.take() {
-            Some(page) => page,
-            None => queries.last_page()?,
-        };
-        Ok(self.last_page.insert(page))
-    }
-
-    fn head(&mut self, queries: &Queries<'_>, stream: StreamId) -> Result<StreamHead, StoreError> {
-        if let Some(head) = self.heads.get(&stream) {
-            return Ok(*head);
-        }
-        let head = queries.stream_head(stream)?;
-        if self.heads.len() >= REMEMBERED_HEADS {
-            self.heads.clear();
-        }
-        self.heads.insert(stream, head);
-        Ok(head)
-    }
-}
 
 /// Answers that go out once it is known whether the transaction stands.
 enum Answer {
@@ -196,8 +145,7 @@ impl OpenBatch<'_> {
             return Err(error);
         }
         transaction.commit().map_err(|error| self.queries.errors.store(error))?;
-        self.known.heads.extend(self.commits.iter().map(|commit| (commit.id.stream, commit.head())));
-        self.known.last_page = page.or(self.known.last_page.take());
+        self.known.advance(&self.commits, page);
         Ok(())
     }
 
@@ -211,88 +159,4 @@ impl OpenBatch<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use testledger_schemas::event::{ExecutionReady, WorkerContent, WorkerStarted};
-    use testledger_schemas::{Erasable, Event, ExecutionId, RecordedEvent, Timestamp, commit::Envelope};
-    use tokio::sync::oneshot::{self, Receiver};
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn commit(stream: u128, head: StreamHead, event: Event) -> Commit {
-        let envelope = Envelope {
-            recorded_at: Timestamp::from_unix_ms(0),
-            actor: "ada".to_owned(),
-            worker: None,
-            claim_epoch: None,
-            correlation_id: None,
-            causation_id: None,
-        };
-        let event = RecordedEvent::write(EventId(Uuid::now_v7()), "00".to_owned(), &event).unwrap();
-        Commit::seal(ExecutionId(Uuid::from_u128(stream)).into(), head, envelope, vec![event]).unwrap()
-    }
-
-    fn large(stream: u128) -> Commit {
-        let content = Erasable::Kept(WorkerContent { host: "x".repeat(900_000) });
-        let event = WorkerStarted { pid: 1, boot_id: String::new(), started_ticks: 1, version: String::new(), content };
-        commit(stream, StreamHead::EMPTY, event.into())
-    }
-
-    fn job(commit: &Commit) -> (Job, Receiver<Result<(), AppendError>>) {
-        let (reply, answer) = oneshot::channel();
-        (Job::Append(Append { commit: commit.clone(), json: commit.to_json(), reply }), answer)
-    }
-
-    fn write_all(
-        file: &LogFile,
-        connection: &Connection,
-        known: &mut Known,
-        commits: &[Commit],
-    ) -> Vec<Result<(), AppendError>> {
-        let (jobs, answers): (Vec<_>, Vec<_>) = commits.iter().map(job).unzip();
-        write(file, connection, known, jobs, || {});
-        answers.into_iter().map(|answer| answer.blocking_recv().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_full_disk_takes_the_whole_batch_back_and_what_was_sent_again_is_there_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = LogFile::new(&folder.path().join("ledger.db"), Duration::from_secs(1));
-        let connection = file.open_writer().unwrap();
-        let mut known = Known::default();
-        let small = commit(1, StreamHead::EMPTY, ExecutionReady {}.into());
-        let stale = commit(3, StreamHead { version: 7, number: 7, ..StreamHead::EMPTY }, ExecutionReady {}.into());
-        let batch = [small.clone(), large(2), stale.clone()];
-        // SQLite answers SQLITE_FULL at this many pages, as on a full disk.
-        connection.query_row("PRAGMA max_page_count = 30", [], |_| Ok(())).unwrap();
-        let full = write_all(&file, &connection, &mut known, &batch);
-        assert!(matches!(&full[0], Err(AppendError::Store(StoreError::Unavailable(_)))), "{full:?}");
-        assert!(matches!(&full[1], Err(AppendError::Store(StoreError::Unavailable(why))) if why.contains("full")));
-        assert!(matches!(&full[2], Err(AppendError::Conflict { expected: 7, actual: 0, .. })), "{full:?}");
-        let queries = Queries { connection: &connection, errors: &file.errors };
-        assert_eq!((queries.scan(None, 9).unwrap().len(), queries.last_page().unwrap().number), (0, 0));
-
-        connection.query_row("PRAGMA max_page_count = 1000000", [], |_| Ok(())).unwrap();
-        let roomy = write_all(&file, &connection, &mut known, &batch);
-        assert!(roomy[0].is_ok() && roomy[1].is_ok() && roomy[2].is_err(), "{roomy:?}");
-        let page = queries.last_page().unwrap();
-        assert_eq!((page.number, page.entries.len(), page.last_position()), (1, 2, 2));
-    }
-
-    #[test]
-    fn a_stream_that_cannot_be_read_fails_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = LogFile::new(&folder.path().join("ledger.db"), Duration::from_secs(1));
-        let connection = file.open_writer().unwrap();
-        let first = commit(1, StreamHead::EMPTY, ExecutionReady {}.into());
-        assert!(write_all(&file, &connection, &mut Known::default(), std::slice::from_ref(&first))[0].is_ok());
-        connection.execute("UPDATE commits SET json = '{}'", []).unwrap();
-        let next =
-            [commit(1, first.head(), ExecutionReady {}.into()), commit(2, StreamHead::EMPTY, ExecutionReady {}.into())];
-        let answers = write_all(&file, &connection, &mut Known::default(), &next);
-        assert!(matches!(answers[0], Err(AppendError::Store(StoreError::Damaged(_)))), "{answers:?}");
-        assert!(answers[1].is_ok(), "{answers:?}");
-    }
-}
+mod tests;

@@ -88,7 +88,13 @@ impl LogFile {
 
     /// Whether the file is new; refuses what is not a log of a format this program knows. Changes nothing.
     fn inspect(&self, connection: &Connection) -> Result<bool, StoreError> {
-        let read = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        // One snapshot for all marks: between two looks another process may make the log.
+        let snapshot = self.patiently(|| Transaction::new_unchecked(connection, TransactionBehavior::Deferred))?;
+        self.is_new(&snapshot)
+    }
+
+    fn is_new(&self, transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+        let read = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let read = |pragma| self.patiently(|| read(pragma));
         let (application, format, schema) = (read("application_id")?, read("user_version")?, read("schema_version")?);
         if application == 0 && format == 0 && schema == 0 {
@@ -121,7 +127,7 @@ impl LogFile {
     /// Makes tables, marks and page 0 in one transaction, unless another process was quicker.
     fn create(&self, connection: &Connection) -> Result<(), StoreError> {
         let transaction = self.begin(connection, || {})?;
-        if !self.inspect(&transaction)? {
+        if !self.is_new(&transaction)? {
             return Ok(());
         }
         let page = Page::genesis(LogId(RandomIds.time_ordered()), None);

@@ -7,6 +7,7 @@ mod batch;
 mod errors;
 mod file;
 mod job;
+mod known;
 mod queries;
 mod reader;
 mod writer;

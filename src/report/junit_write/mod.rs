@@ -20,11 +20,31 @@ use testledger_schemas::{ExecutionStatus, StepOutcome};
 
 use super::model::{EndReason, ExecutionReport, ReportedEntry, RunReport, StepReport};
 
-/// The run as JUnit XML. Texts are cleared of terminal escapes and of characters that XML cannot hold.
+/// A run as JUnit XML. Texts are cleared of terminal escapes and of characters that XML cannot hold.
 #[must_use]
 pub fn write(report: &RunReport) -> String {
+    write_all(std::slice::from_ref(report))
+}
+
+/// Several runs as one JUnit XML report, named after the first.
+#[must_use]
+pub fn write_all(reports: &[RunReport]) -> String {
+    let first = reports.first().and_then(RunReport::root);
+    let mut written = Report::new(text(first.map_or("", |root| &root.label)));
+    if let Some(root) = first {
+        written.set_uuid(root.id.0);
+    }
+    let times = reports.iter().filter_map(RunReport::root).map(ExecutionReport::duration_ms);
+    written.set_time(Duration::from_millis(times.sum()));
+    for report in reports {
+        add(&mut written, report);
+    }
+    // Writing to a string can only fail for want of memory; an empty report is then no report to any reader.
+    written.to_string().unwrap_or_default()
+}
+
+fn add(written: &mut Report, report: &RunReport) {
     let root = report.root();
-    let mut written = Report::new(text(root.map_or("", |root| &root.label)));
     let mut own = TestSuite::new(text(root.map_or("", |root| &root.suite)));
     let mut reported = Vec::new();
     for case in report.cases() {
@@ -34,8 +54,6 @@ pub fn write(report: &RunReport) -> String {
         reported.extend(case.final_steps().filter(|step| !step.reported.is_empty()).map(|step| step_suite(case, step)));
     }
     if let Some(root) = root {
-        written.set_uuid(root.id.0);
-        written.set_time(Duration::from_millis(root.duration_ms()));
         own.set_time(Duration::from_millis(root.duration_ms()));
         own.extra.insert(text("timestamp"), text(&root.requested_at.to_string()));
         own.add_property((text("testledger.execution"), text(&root.id.to_string())));
@@ -44,8 +62,6 @@ pub fn write(report: &RunReport) -> String {
         written.add_test_suite(own);
     }
     written.add_test_suites(reported);
-    // Writing to a string can only fail for want of memory; an empty report is then no report to any reader.
-    written.to_string().unwrap_or_default()
 }
 
 /// A text that XML can hold: `quick_junit` takes away escapes and control characters, but not the two non-characters

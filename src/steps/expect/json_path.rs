@@ -46,7 +46,7 @@ impl Path {
 
 fn depth(text: &str) -> usize {
     let step = |(depth, deepest): (usize, usize), c| match c {
-        '(' | '[' | '!' => (depth + 1, deepest.max(depth + 1)),
+        '(' | '[' => (depth + 1, deepest.max(depth + 1)),
         ')' | ']' => (depth.saturating_sub(1), deepest),
         _ => (depth, deepest),
     };
@@ -63,6 +63,7 @@ pub fn document(text: &str) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -106,5 +107,19 @@ mod tests {
         assert!(Path::parse(&format!("$.{}", "a".repeat(2000))).err().unwrap().contains("2002 bytes"));
         let allowed = format!("$[?{}@.a == 1{}]", "(".repeat(15), ")".repeat(15));
         assert!(Path::parse(&allowed).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_path_or_is_refused_without_a_panic(
+            text in "\\PC{0,30}", like_a_path in "\\$[\\[\\]().?@*'\"a-c0-9:,=&|!<>é -]{0,40}",
+        ) {
+            let document = json!({ "a": [1, { "b": "c" }], "b": null });
+            for text in [text, like_a_path] {
+                if let Ok(path) = Path::parse(&text) {
+                    prop_assert!(!path.is_singular() || path.nodes(&document).len() <= 1, "{}", text);
+                }
+            }
+        }
     }
 }

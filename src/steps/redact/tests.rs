@@ -107,7 +107,7 @@ fn each_common_encoding_is_found() {
     for look in looks.map(|look| look.replace("22 2f", "222f")) {
         assert_eq!(redactor.text(&format!("[{look}]")), "[***]", "{look}");
     }
-    let hex = "7026737320227730726422" .to_owned() + "2FC3A9273C783E2431";
+    let hex = "7026737320227730726422".to_owned() + "2FC3A9273C783E2431";
     assert_eq!(redactor.text(&hex), MASK);
 }
 
@@ -115,7 +115,10 @@ fn each_common_encoding_is_found() {
 fn a_secret_of_several_lines_is_found_line_by_line() {
     let redactor = Redactor::new(["-----BEGIN KEY-----\nMIIEvQIBADANBg\n}\n-----END KEY-----\n".to_owned()]);
     assert_eq!(redactor.text("> MIIEvQIBADANBg\r\n> }\r\n"), "> ***\r\n> }\r\n");
-    assert_eq!(redactor.text("{\"key\":\"-----BEGIN KEY-----\\nMIIEvQIBADANBg\\n}\\n-----END KEY-----\\n\"}"), "{\"key\":\"***\"}");
+    assert_eq!(
+        redactor.text("{\"key\":\"-----BEGIN KEY-----\\nMIIEvQIBADANBg\\n}\\n-----END KEY-----\\n\"}"),
+        "{\"key\":\"***\"}"
+    );
 }
 
 #[test]

@@ -117,7 +117,9 @@ fn escaped(text: &str) -> Vec<String> {
     all.push(json.replace("\\\"", "\"").replace('\'', "\\'"));
     all.push(json.replace("\\\"", "\"")); // Python, in single quotes, with double ones inside
     all.push(json);
-    for (quote, apostrophe) in [("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&quot;", "&apos;"), ("&#34;", "&#39;"), ("\"", "'")] {
+    for (quote, apostrophe) in
+        [("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&quot;", "&apos;"), ("&#34;", "&#39;"), ("\"", "'")]
+    {
         let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         all.push(html.replace('"', quote).replace('\'', apostrophe));
     }

@@ -35,7 +35,8 @@ fn close_others(keep: RawFd) -> io::Result<()> {
 /// SIGPIPE is left to the standard library, which ignores it here and restores it in what it starts.
 fn default_dispositions() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE))
+    for signal in
+        Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE))
     {
         // SAFETY: no handler is installed; the default disposition runs none of our code.
         unsafe { sigaction(signal, &default) }?;

@@ -16,10 +16,10 @@ use nix::sys::time::TimeVal;
 use nix::unistd::{Pid, getpid};
 use testledger_schemas::event::ResourceUsage;
 
+use super::program;
 use super::protocol::{self, KILL, Report, Spec, TERM};
 use super::server::child_signals;
 use super::tree::{self, Reaped};
-use super::program;
 
 /// Pauses between rounds of killing: short at first, then longer, for what is left then (a process deep in the kernel)
 /// is not to be had by hurry.

@@ -87,9 +87,9 @@ fn check_directory(directory: &Path) -> Result<(), Report> {
     match fs::metadata(directory) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(refused(format!("the working directory `{shown}` is not a directory"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(refused(format!(
-            "the working directory `{shown}` does not exist: create it, or name another"
-        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(refused(format!("the working directory `{shown}` does not exist: create it, or name another")))
+        }
         Err(error) => Err(refused(format!("the working directory `{shown}` cannot be used: {error}"))),
     }
 }

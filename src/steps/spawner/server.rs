@@ -123,9 +123,8 @@ impl Server {
 
     fn kill_strays(&mut self) {
         let mut ended = vec![];
-        let strays = || -> Vec<Pid> {
-            tree::children(getpid()).into_iter().filter(|pid| !self.keepers.contains(pid)).collect()
-        };
+        let strays =
+            || -> Vec<Pid> { tree::children(getpid()).into_iter().filter(|pid| !self.keepers.contains(pid)).collect() };
         tree::kill_all(strays, |pid, status| ended.push((pid, status)));
         self.strays = !strays().is_empty();
         for (pid, status) in ended {

@@ -21,16 +21,16 @@ pub struct CaseDocument {
     /// How it is carried out. `generic` by default; `bdd` and `manual` are not built yet.
     #[serde(default, rename = "type")]
     pub case_type: CaseType,
-    /// What it can be selected by (`--tag`).
+    /// What it can be selected by (`--tag`), such as `[smoke]`.
     #[serde(default)]
     pub tags: Vec<String>,
     /// How urgent it is. `normal` by default.
     #[serde(default)]
     pub priority: Priority,
-    /// The ids of the cases that must pass first.
+    /// The ids of the cases that must pass first, such as `[login]`.
     #[serde(default)]
     pub needs: Vec<String>,
-    /// Environment of its commands on top of the plan's.
+    /// Environment of its commands on top of the plan's, such as `{ NAME: value }`.
     #[serde(default)]
     pub env: Pairs<ScalarText>,
     /// The running time an attempt may take. 30 minutes without it and without `defaults.case_timeout`.
@@ -61,7 +61,7 @@ pub struct StepDocument {
     pub name: Option<String>,
     /// Runs a command: a list is program and arguments (templates), a text is a shell line (no templates).
     pub run: Option<CommandDocument>,
-    /// Sends an HTTP request.
+    /// Sends an HTTP request, such as `{ method: GET, url: "http://127.0.0.1:8080/" }`.
     pub http: Option<HttpDocument>,
     /// What the result must be. Without it: exit code 0; a status from 200 to 399.
     pub expect: Option<ExpectDocument>,
@@ -83,7 +83,7 @@ pub struct StepDocument {
     pub directory: Option<String>,
 }
 
-/// How often something is tried. `{}` means 3 attempts, 1 s before the second, 2 s before the third.
+/// How often something is tried, such as `{ max_attempts: 3, backoff: 1s }`. `{}` means 3 attempts, 1 s before the second, 2 s before the third.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetriesDocument {

@@ -9,7 +9,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
-use super::values::{Duration, JsonDocument, OneOrMany};
+use super::values::{Duration, JsonDocument, OneOrMany, given};
 
 /// What the result must be. `exit`, `stdout` and `stderr` are for `run`; `status`, `headers`, `json` and `text` for
 /// `http`.
@@ -143,6 +143,7 @@ pub struct ValueOperators {
     /// It is there (`true`), or is not there (`false`).
     pub exists: Option<bool>,
     /// It equals this value.
+    #[serde(default, deserialize_with = "given")]
     pub equals: Option<JsonDocument>,
     /// It has this in it as text, or holds it as a list.
     pub contains: Option<String>,

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::values::{JsonDocument, Pairs, ScalarText};
+use super::values::{JsonDocument, Pairs, ScalarText, given};
 
-/// Sends an HTTP request. Every text is a template.
+/// Sends an HTTP request, such as `{ method: GET, url: "http://127.0.0.1:8080/" }`. Every text is a template.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpDocument {
@@ -20,6 +20,7 @@ pub struct HttpDocument {
     #[serde(default)]
     pub headers: Pairs<ScalarText>,
     /// A JSON body: any value. A text that is exactly one `{{ name }}` keeps the JSON type of that value.
+    #[serde(default, deserialize_with = "given")]
     pub json: Option<JsonDocument>,
     /// A form body: fields, in order.
     pub form: Option<Pairs<ScalarText>>,

@@ -188,6 +188,11 @@ impl JsonSchema for CommandDocument {
     }
 }
 
+/// Reads a field that is there: its null is a value like any other, and not the absence of one.
+pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JsonDocument>, D::Error> {
+    JsonDocument::deserialize(deserializer).map(Some)
+}
+
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonDocument(pub Value);

@@ -1,0 +1,159 @@
+//! `executions`: list, show, cancel, retry.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use testledger_schemas::command::Command;
+use testledger_schemas::event::{CancelReason, ExecutionKind};
+use testledger_schemas::{ExecutionStatus, Plan};
+
+use crate::cli::args::ListArgs;
+use crate::cli::context::{Context, git_revision};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::open;
+use crate::cli::run::{Output, run_all};
+use crate::engine::execution::Execution;
+use crate::engine::journal::Journal;
+use crate::engine::request::RequestOptions;
+use crate::event_store::patient::PatientLog;
+use crate::plan::{Selection, select};
+use crate::ports::clock::SystemClock;
+use crate::ports::ids::RandomIds;
+use crate::views::query::ExecutionFilter;
+use crate::views::{ViewError, Views, list as listing, show as showing, show_text};
+
+/// The views of the log that the settings name, brought up to its end.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn views(context: &Context) -> Result<Views, Failure> {
+    let (log, path) = open::existing_log(context).await?;
+    let views = Views::sqlite(log, &path).await.map_err(|error| failure(error.into()))?;
+    let progress = views.catch_up(None).await.map_err(|error| failure(error.into()))?;
+    if let Some(poison) = progress.paused {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the views stay before position {}: {}",
+            poison.position,
+            poison.reason
+        );
+    }
+    Ok(views)
+}
+
+/// The failure of a question about the views.
+#[must_use]
+pub fn failure(error: ViewError) -> Failure {
+    let exit = match &error {
+        ViewError::NoSuchExecution(_) | ViewError::Ambiguous { .. } | ViewError::NotAnId(_) => Exit::Usage,
+        ViewError::Views(_) | ViewError::Log(_) | ViewError::CatchUp(_) => Exit::StoreUnavailable,
+    };
+    Failure::new(exit, error)
+}
+
+/// Lists executions.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
+    let statuses: Result<Vec<ExecutionStatus>, Failure> = args.status.iter().map(|text| status(text)).collect();
+    let filter = ExecutionFilter {
+        statuses: statuses?,
+        tag: args.tag.clone(),
+        suite: args.suite.clone(),
+        roots_only: !args.all && args.tag.is_none(),
+        limit: args.limit as usize,
+        ..ExecutionFilter::default()
+    };
+    let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;
+    print(args.json, &page, || listing::table(&page, None))
+}
+
+fn status(text: &str) -> Result<ExecutionStatus, Failure> {
+    let known = ExecutionStatus::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text));
+    known.ok_or_else(|| {
+        let names: Vec<&str> = ExecutionStatus::ALL.iter().map(|status| status.as_str()).collect();
+        Failure::usage(format!("--status {text}: write one of {}", names.join(", ")))
+    })
+}
+
+fn print<T: serde::Serialize>(json: bool, value: &T, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
+    let text =
+        if json { serde_json::to_string(value).map_err(|error| Failure::new(Exit::Internal, error))? } else { text() };
+    writeln!(anstream::stdout(), "{}", text.trim_end())?;
+    Ok(Exit::Passed)
+}
+
+/// Shows one execution.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn show(context: &Context, id: &str, json: bool) -> Result<Exit, Failure> {
+    let views = views(context).await?;
+    let execution = views.resolve(id).await.map_err(failure)?;
+    let shown = showing::show(&views, execution).await.map_err(failure)?;
+    print(json, &shown, || show_text::text(&shown))
+}
+
+/// Asks an execution to stop. What has not started, or waits for its next attempt, ends at once.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
+    let views = views(context).await?;
+    let view = views.resolve(id).await.map_err(failure)?;
+    let journal = Arc::new(Journal {
+        log: PatientLog::new(Arc::clone(views.log()), context.settings.store_patience),
+        clock: Arc::new(SystemClock),
+        worker: None,
+        ids: Arc::new(RandomIds),
+        actor: context.actor(),
+        bus: Default::default(),
+        store_patience: context.settings.store_patience,
+        own: Default::default(),
+    });
+    let root = view.parent_id.unwrap_or(view.id);
+    let mut execution = Execution::load(journal, view.id, root).await?;
+    if execution.state().is_final() {
+        return Err(Failure::usage(format!("execution {} is over ({})", view.id, view.status)));
+    }
+    let events = execution.act(&[Command::RequestCancellation(CancelReason::User)]).await?;
+    let mut out = std::io::stdout().lock();
+    match (events.is_empty(), execution.state().is_final()) {
+        (true, _) => writeln!(out, "the cancellation of {} was requested before", view.id)?,
+        (false, true) => writeln!(out, "{} is cancelled", view.id)?,
+        (false, false) => {
+            writeln!(out, "the cancellation of {} is requested; its worker acts within a second", view.id)?
+        }
+    }
+    Ok(Exit::Passed)
+}
+
+/// Runs an execution again, as a new one that is linked to it: a verdict is never taken back.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn retry(context: Context, id: &str, json: bool) -> Result<Exit, Failure> {
+    let views = views(&context).await?;
+    let view = views.resolve(id).await.map_err(failure)?;
+    if !view.is_final {
+        return Err(Failure::usage(format!(
+            "execution {} is {}: only what is over is run again",
+            view.id, view.status
+        )));
+    }
+    let missing = || Failure::new(Exit::LogIntegrity, "the plan of this execution is missing from the artifacts");
+    let bytes = views.log().get_artifact(view.plan.ok_or_else(missing)?).await?.ok_or_else(missing)?;
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|_| missing())?;
+    let plan = match (&view.case, view.kind) {
+        (Some(case), ExecutionKind::Case) if plan.is_suite => {
+            select(plan, &Selection { cases: vec![case.clone()], ..Selection::default() })
+        }
+        (Some(_) | None, ExecutionKind::Case | ExecutionKind::Suite) => plan,
+    };
+    crate::cli::plans::secrets_are_there(&context, &plan)?;
+    let revision = git_revision(&context.directory).await;
+    let options = RequestOptions { idempotency_key: None, revision, retry_of: Some(view.id) };
+    views.log().close().await;
+    run_all(&context, vec![plan], &options, &Output { json, ..Output::default() }).await
+}
