@@ -172,7 +172,7 @@ impl<'a> Cases<'a> {
 
     fn hand_out(&mut self, jobs: usize) {
         while !self.stopping && self.tasks.len() < jobs {
-            let Some(case) = self.schedule.next() else { break };
+            let Some(case) = self.schedule.take_next() else { break };
             let idle = self.idle.remove(&case);
             let execution = idle.unwrap_or_else(|| self.engine.child(self.parent, &self.plan.cases[case]));
             self.start(case, execution);
