@@ -10,7 +10,6 @@ use super::reader::Reader;
 use super::tree::Path;
 use super::{capture, command, expect, request};
 
-
 /// One step. `known` is what its templates can name; what it captures itself is not among that.
 pub fn read(
     reader: &mut Reader<'_>,
