@@ -147,6 +147,8 @@ impl Engine {
         stop: &Stop,
     ) -> Result<Execution, ExecutionError> {
         let mut execution = Execution::load(Arc::clone(&self.journal), id, id).await?;
+        // Whoever cancels this execution has not asked for what else the caller has in mind.
+        let stop = &stop.narrower();
         let _watch = self.watched.watch(id, stop.clone());
         if plan.is_suite {
             suite::run(self, &plan, &mut execution, stop).await?;
