@@ -173,6 +173,7 @@ pub const HOSTS: &[&str] = &[
     "example.com",
     "json-schema.org",
     "www.w3.org",
+    "www.apache.org",
     "docs.rs",
     "doc.rust-lang.org",
     "github.com",
