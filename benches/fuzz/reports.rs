@@ -74,7 +74,8 @@ impl Reports {
     /// The reader with the reports of real tools as the source of good ones.
     pub fn load() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/junit/fixtures");
-        let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let mut paths: Vec<_> =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         // The order of a folder is its own: one seed must mean the same inputs everywhere.
         paths.sort();
         let fixtures: Vec<_> = paths.iter().filter_map(|path| fs::read(path).ok()).collect();

@@ -72,3 +72,11 @@ fn texts_name_no_place_of_one_machine() {
 fn the_readme_says_where_the_settings_are() {
     assert!(tree::read("README.md").contains("testledger settings"));
 }
+
+#[test]
+fn every_bench_runs_only_when_it_is_asked() {
+    let benches = tree::sources(&["benches"]).into_iter().filter(|source| source.path.matches('/').count() == 1);
+    let unasked = benches.filter(|source| !source.text.contains("show::is_asked()"));
+    let what = "begin `main` with `show::is_asked()`: test runners start benches, too";
+    none(unasked.map(|source| Finding { file: source.path, line: 1, what: what.to_owned() }).collect());
+}
