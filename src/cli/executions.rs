@@ -63,6 +63,7 @@ pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
         suite: args.suite.clone(),
         roots_only: !args.all && args.tag.is_none(),
         limit: args.limit as usize,
+        before: args.before,
         ..ExecutionFilter::default()
     };
     let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;

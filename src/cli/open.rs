@@ -52,6 +52,8 @@ pub struct Running {
     pub engine: Arc<Engine>,
     /// The log.
     pub log: SharedLog,
+    /// The store, where it was given as a flag.
+    pub store_flag: Option<String>,
     spawner: Arc<Spawner>,
 }
 
@@ -76,7 +78,7 @@ impl Running {
             process: this_process(&context::host()),
         };
         let engine = Engine::start(parts).await?;
-        Ok(Self { engine, log, spawner })
+        Ok(Self { engine, log, store_flag: context.store_flag.clone(), spawner })
     }
 
     /// Ends the engine in good order: its last append, then the spawner, then the log.
