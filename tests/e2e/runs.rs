@@ -61,7 +61,8 @@ cases:
     let started = place.events_of("ServiceStarted");
     let stopped = place.events_of("ServiceStopped");
     assert_eq!((started.len(), stopped.len()), (1, 1));
-    let statuses: Vec<_> = place.events_of("StepFinished").iter().map(|event| event["data"]["http_status"].clone()).collect();
+    let statuses: Vec<_> =
+        place.events_of("StepFinished").iter().map(|event| event["data"]["http_status"].clone()).collect();
     assert!(statuses.contains(&json!(401)), "{statuses:?}");
     place.verify();
     place.no_process_is_left();
@@ -111,7 +112,12 @@ fn retries_from_the_command_line_win_over_the_plan() {
     let place = Place::new();
     place.plan(FLAKY, &["--retries", "0"]).expect(100);
     let other = Place::new();
-    other.plan("suite: s\ncases:\n  - id: c\n    steps: [{ id: a, run: 'echo x >> tries; exit 1' }]\n", &["--retries", "2"]).expect(100);
+    other
+        .plan(
+            "suite: s\ncases:\n  - id: c\n    steps: [{ id: a, run: 'echo x >> tries; exit 1' }]\n",
+            &["--retries", "2"],
+        )
+        .expect(100);
     assert_eq!(std::fs::read_to_string(other.path().join("tries")).unwrap().lines().count(), 3);
 }
 
@@ -148,7 +154,8 @@ cases:
     assert_eq!(place.status("needs/other"), "PASSED");
     let ran = |name: &str| place.path().join(name).exists();
     assert_eq!((ran("above-ran"), ran("top-ran"), ran("other-ran")), (false, false, true));
-    let reasons: Vec<_> = place.events_of("ExecutionCancelled").iter().map(|event| event["data"]["reason"].clone()).collect();
+    let reasons: Vec<_> =
+        place.events_of("ExecutionCancelled").iter().map(|event| event["data"]["reason"].clone()).collect();
     assert_eq!(reasons, [json!("DEPENDENCY_FAILED"), json!("DEPENDENCY_FAILED")]);
     place.verify();
 }
@@ -178,7 +185,8 @@ cases:
 #[test]
 fn fail_fast_starts_nothing_more() {
     let place = Place::new();
-    let cases: String = (0..8).map(|n| format!("  - {{ id: c{n}, steps: [{{ id: a, run: 'touch ran-{n}; exit 1' }}] }}\n")).collect();
+    let cases: String =
+        (0..8).map(|n| format!("  - {{ id: c{n}, steps: [{{ id: a, run: 'touch ran-{n}; exit 1' }}] }}\n")).collect();
     place.plan(&format!("suite: fast\ncases:\n{cases}"), &["--fail-fast", "--jobs", "1"]).expect(100);
     let ran = (0..8).filter(|n| place.path().join(format!("ran-{n}")).exists()).count();
     assert_eq!(ran, 1);
