@@ -7,14 +7,19 @@ mod show;
 mod support;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testledger::event_store::EventLog;
 use testledger::event_store::sqlite::SqliteLog;
 use testledger_schemas::commit::StreamHead;
 
-use support::{commit, stream};
+use support::{append_many, commit, stream};
 
+/// So many append at once, each to a stream of its own.
+const APPENDERS: u64 = 100;
+/// So often each of them.
+const APPENDS: usize = 50;
 /// The length of the stream.
 const EVENTS: usize = 100_000;
 /// So many rounds are compared at each end.
@@ -24,6 +29,8 @@ const LIMIT: f64 = 1.2;
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (rate, per_page) = runtime.block_on(crowd());
+    println!("{APPENDERS} appenders at once: {rate:.0} appends/s, {per_page:.1} commits in a page (one sync each)");
     let rounds = runtime.block_on(rounds());
     let mut show = show::Show::new(None);
     for (name, pick) in [("read", 0), ("append", 1), ("round", 2)] {
@@ -34,6 +41,25 @@ fn main() -> ExitCode {
         show.figure(&format!("log_growth_{name}_ratio"), format!("{ratio:.3}"), LIMIT, ratio <= LIMIT);
     }
     show.end()
+}
+
+/// How many appends a second many appenders get done at once, and how many of them share one sync of the disk.
+async fn crowd() -> (f64, f64) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteLog::open(&folder.path().join("ledger.db")).await.unwrap();
+    let began = Instant::now();
+    let tasks = (0..APPENDERS).map(|n| {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move { append_many(&*log, stream(n), APPENDS).await })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let commits = (APPENDERS * APPENDS as u64) as f64;
+    let rate = commits / began.elapsed().as_secs_f64();
+    let pages = log.last_page().await.unwrap().number;
+    log.close().await;
+    (rate, commits / pages as f64)
 }
 
 /// The costs of reading what is new, of appending, and of both, for each event.

@@ -1,4 +1,5 @@
 //! Show: whatever is changed in the database behind our back, `audit verify` finds it and names it.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
 #[path = "../tests/tamper/cases.rs"]
 mod cases;
@@ -31,6 +32,8 @@ async fn main() -> ExitCode {
     let clean = audit(&original.copy("untouched"), Some(original.anchor)).await.findings_total;
     let (limit, commit) = (CASES.len(), commit());
     let met = |is_met: bool| if is_met { "met" } else { "MISSED" };
+    let commits = original.commits;
+    println!("SHOW tamper_log_commits value={commits} limit=300 seed={SEED} commit={commit} {}", met(commits >= 300));
     println!("SHOW tamper_cases_found value={found} limit={limit} seed={SEED} commit={commit} {}", met(found == limit));
     println!("SHOW tamper_findings_untouched value={clean} limit=0 seed={SEED} commit={commit} {}", met(clean == 0));
     if found == limit && clean == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,6 +1,8 @@
 //! Golden plans: good ones with the validated plan, broken ones with the exact message. `TESTLEDGER_GOLDEN=write`
 //! writes the golden files anew.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +83,9 @@ fn messages_are_drawn_with_the_line_they_are_about() {
         let errors = parse(&text, &origin(&path)).unwrap_err();
         let drawn = errors.fancy(100, false);
         assert!(drawn.contains("help:"), "{drawn}");
+        if path.with_extension("drawn").exists() {
+            compare(&path, "drawn", &drawn);
+        }
     }
 }
 
@@ -155,5 +160,5 @@ fn what_the_published_schema_refuses_is_refused() {
             }
         }
     }
-    assert!(refused > 500, "{refused}");
+    assert!(refused > 300, "{refused}");
 }

@@ -1,4 +1,5 @@
 //! The fold of executions and the worker: the same views whatever the batches are, and every event once.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 #[path = "../../tests/support/history.rs"]
 #[allow(dead_code)]

@@ -11,7 +11,7 @@ use testledger_schemas::event::{DataErased, ErasureContent, Event};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, StreamId};
 
-use crate::audit::checker::artifacts_of;
+use crate::audit::artifacts::artifacts_of;
 use crate::event_store::{AppendError, EventLog, StoreError};
 use crate::ports::clock::Clock;
 use crate::ports::ids::Ids;

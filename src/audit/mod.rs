@@ -3,6 +3,7 @@
 //! [`verify::verify`] walks a log, [`export::verify_export`] an exported file; both feed one [`checker::Checker`], so
 //! that they find the same. What is found is a [`finding::Finding`].
 
+pub mod artifacts;
 pub mod checker;
 pub mod erase;
 pub mod export;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use testledger_schemas::plan::document::{CaseDocument, DefaultsDocument, ScalarText, StepDocument};
 use testledger_schemas::plan::{Case, Step};
 
-use super::limits::{MAX_CASES, MAX_EXPANDED_BYTES, MAX_MATRIX_CELLS, MAX_STEPS, MAX_STEPS_IN_ALL};
-use super::names::{Known, is_id};
+use super::limits::{MAX_CASES, MAX_EXPANDED_BYTES, MAX_MATRIX_CELLS, MAX_MATRIX_KEYS, MAX_STEPS, MAX_STEPS_IN_ALL};
+use super::names::{Declared, Known, is_id};
 use super::problem::shown;
 use super::reader::Reader;
 use super::step;
@@ -20,21 +20,23 @@ pub struct Room {
     bytes: usize,
 }
 
-/// One case, once for each cell of its matrix. `known` is what templates can name everywhere in the plan.
+/// One case, once for each cell of its matrix. `declared` is what the plan declares for all of them.
 pub fn read(
     reader: &mut Reader<'_>,
     path: &Path<'_>,
     case: &CaseDocument,
     defaults: &DefaultsDocument,
-    known: &Known,
+    declared: &Declared,
     room: &mut Room,
 ) -> Vec<Case> {
-    let mut known = known.clone().with_env(&case.env);
-    known.matrix = case.matrix.keys().cloned().collect();
+    let mut declared = declared.clone();
+    declared.env.extend(case.env.0.iter().map(|(name, _)| name.clone()));
+    declared.matrix = case.matrix.keys().cloned().collect();
+    let known = Known::of(&declared);
     let cells = cells(reader, &path.key("matrix"), &case.matrix);
     tags(reader, &path.key("tags"), &case.tags);
     if let Some(directory) = &case.directory {
-        reader.template(&path.key("directory"), directory, &known);
+        reader.template(&path.key("directory"), directory, known);
     }
     let timeout = reader.duration(&path.key("timeout"), case.timeout);
     let read = Case {
@@ -46,11 +48,11 @@ pub fn read(
         tags: case.tags.clone(),
         priority: case.priority,
         needs: case.needs.clone(),
-        env: reader.env(&path.key("env"), &case.env, &known),
+        env: reader.env(&path.key("env"), &case.env, known),
         timeout_ms: timeout.or(defaults.case_timeout.map(|timeout| timeout.ms)),
         retries: reader.retries(case.retries.as_ref().or(defaults.retries.as_ref())),
         resume: case.resume,
-        steps: steps(reader, &path.key("steps"), case, defaults, known),
+        steps: steps(reader, &path.key("steps"), case, defaults, declared.clone()),
     };
     if !fits(reader, path, &read, cells.len(), room) {
         return vec![];
@@ -63,7 +65,7 @@ fn steps(
     path: &Path<'_>,
     case: &CaseDocument,
     defaults: &DefaultsDocument,
-    mut known: Known,
+    mut declared: Declared,
 ) -> Vec<Step> {
     if case.steps.len() > MAX_STEPS {
         let message = format!("this case has {} steps", case.steps.len());
@@ -72,16 +74,16 @@ fn steps(
     }
     let mut ids = BTreeSet::new();
     let mut steps = vec![];
-    known.later = captured_by(&case.steps);
+    declared.later = captured_by(&case.steps);
     for (index, document) in case.steps.iter().enumerate() {
         let below = path.index(index);
         if !ids.insert(document.id.as_str()) {
             let message = format!("the step id `{}` is used twice in this case", shown(&document.id));
             reader.wrong(&below.key("id"), message, "give every step of a case an id of its own");
         }
-        steps.extend(step::read(reader, &below, document, case, defaults, &known));
-        for name in document.capture.keys().filter(|name| known.later.remove(*name).is_some()) {
-            known.captures.push(name.clone());
+        steps.extend(step::read(reader, &below, document, case, defaults, Known::of(&declared)));
+        for name in document.capture.keys().filter(|name| declared.later.remove(*name).is_some()) {
+            declared.captures.insert(name.clone());
         }
     }
     steps
@@ -99,10 +101,8 @@ fn tags(reader: &mut Reader<'_>, path: &Path<'_>, tags: &[String]) {
             let message = format!("`{}` is not a tag", shown(tag));
             reader.wrong(&path.index(index), message, "use letters, digits, `_`, `-` and `.`");
         }
-        if tags[..index].contains(tag) {
-            reader.wrong(&path.index(index), format!("the tag `{tag}` stands here twice"), "take one of them away");
-        }
     }
+    reader.distinct(path, tags.iter().map(String::as_str));
 }
 
 /// The cells of a matrix: every combination, the last key changing fastest; one empty cell where there is no matrix.
@@ -116,7 +116,13 @@ fn cells(
         reader.template_name(&below, key);
         matrix_values(reader, &below, values);
     }
-    let count = matrix.values().try_fold(1_usize, |count, values| count.checked_mul(values.len()));
+    // An empty list is a problem of its own, and must not hide a large one.
+    let count = matrix.values().try_fold(1_usize, |count, values| count.checked_mul(values.len().max(1)));
+    if matrix.len() > MAX_MATRIX_KEYS {
+        let message = format!("this matrix has {} keys", matrix.len());
+        reader.wrong(path, message, format!("keep it to {MAX_MATRIX_KEYS}"));
+        return vec![];
+    }
     if count.is_none_or(|count| count > MAX_MATRIX_CELLS) {
         let count = count.map_or("too many".to_owned(), |count| count.to_string());
         let mend = format!("keep it to {MAX_MATRIX_CELLS}: fewer values, or several cases");
@@ -147,10 +153,8 @@ fn matrix_values(reader: &mut Reader<'_>, path: &Path<'_>, values: &[ScalarText]
             let mend = "use 1 to 200 characters without `,`, `=`, `[`, `]` and line breaks";
             reader.wrong(&below, format!("`{}` cannot name a cell", shown(value)), mend);
         }
-        if values[..index].iter().any(|earlier| earlier.0 == *value) {
-            reader.wrong(&below, format!("`{}` stands here twice", shown(value)), "take one of them away");
-        }
     }
+    reader.distinct(path, values.iter().map(|value| value.0.as_str()));
 }
 
 /// Whether the case with all its cells still fits into the limits of a plan.

@@ -10,14 +10,14 @@ use testledger_schemas::plan::{HttpExpect, RunExpect, TextExpect, ValueExpect};
 use super::names::Known;
 use super::problem::shown;
 use super::reader::Reader;
-use super::step::is_header_name;
+use super::request::is_header_name;
 use super::tree::Path;
 
 /// The status codes that pass where nothing is said.
 const DEFAULT_STATUS: (u16, u16) = (200, 399);
 
 /// What the result of a command must be.
-pub fn of_run(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ExpectDocument, known: &Known) -> RunExpect {
+pub fn of_run(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ExpectDocument, known: Known<'_>) -> RunExpect {
     let strangers = [
         ("status", expect.status.is_some()),
         ("headers", !expect.headers.is_empty()),
@@ -38,7 +38,7 @@ pub fn of_run(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ExpectDocument,
 }
 
 /// What a response must be.
-pub fn of_http(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ExpectDocument, known: &Known) -> HttpExpect {
+pub fn of_http(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ExpectDocument, known: Known<'_>) -> HttpExpect {
     let strangers =
         [("exit", expect.exit.is_some()), ("stdout", expect.stdout.is_some()), ("stderr", expect.stderr.is_some())];
     refuse(reader, path, &strangers, "a response", "`status`, `headers`, `json`, `text` and `within`");
@@ -78,7 +78,7 @@ fn ranges(reader: &mut Reader<'_>, path: &Path<'_>, status: &OneOrMany<StatusDoc
     ranges
 }
 
-fn text(reader: &mut Reader<'_>, path: &Path<'_>, expect: Option<&TextExpectDocument>, known: &Known) -> TextExpect {
+fn text(reader: &mut Reader<'_>, path: &Path<'_>, expect: Option<&TextExpectDocument>, known: Known<'_>) -> TextExpect {
     let Some(TextExpectDocument(expect)) = expect else { return TextExpect::default() };
     if let Some(equals) = &expect.equals {
         reader.template(&path.key("equals"), equals, known);
@@ -110,7 +110,7 @@ fn headers(
     reader: &mut Reader<'_>,
     path: &Path<'_>,
     expect: &BTreeMap<String, ValueExpectDocument>,
-    known: &Known,
+    known: Known<'_>,
 ) -> BTreeMap<String, ValueExpect> {
     let mut headers = BTreeMap::new();
     for (name, document) in expect {
@@ -131,7 +131,7 @@ fn json(
     reader: &mut Reader<'_>,
     path: &Path<'_>,
     expect: &BTreeMap<String, ValueExpectDocument>,
-    known: &Known,
+    known: Known<'_>,
 ) -> BTreeMap<String, ValueExpect> {
     let read = |(json_path, document): (&String, &ValueExpectDocument)| {
         let below = path.key(json_path);
@@ -141,7 +141,7 @@ fn json(
     expect.iter().map(read).collect()
 }
 
-fn value(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ValueOperators, known: &Known) -> ValueExpect {
+fn value(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ValueOperators, known: Known<'_>) -> ValueExpect {
     if *expect == ValueOperators::default() {
         let mend =
             "write a value, or operators such as `exists: true`, `equals:`, `contains:`, `matches:`, `at_least:`";
@@ -169,7 +169,7 @@ fn value(reader: &mut Reader<'_>, path: &Path<'_>, expect: &ValueOperators, know
 }
 
 /// The texts within a JSON value are templates. Its depth is bounded by that of the file.
-pub fn json_texts(reader: &mut Reader<'_>, path: &Path<'_>, value: &serde_json::Value, known: &Known) {
+pub fn json_texts(reader: &mut Reader<'_>, path: &Path<'_>, value: &serde_json::Value, known: Known<'_>) {
     match value {
         serde_json::Value::String(text) => reader.template(path, text, known),
         serde_json::Value::Array(items) => {

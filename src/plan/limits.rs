@@ -18,6 +18,8 @@ pub const MAX_NAME_LENGTH: usize = 200;
 pub const MAX_FIELD_BYTES: usize = 1 << 20;
 /// The most cases after the matrix is written out.
 pub const MAX_CASES: usize = 10_000;
+/// The most keys of one matrix.
+pub const MAX_MATRIX_KEYS: usize = 20;
 /// The most cells of one matrix.
 pub const MAX_MATRIX_CELLS: usize = 1_000;
 /// The most steps of one case.

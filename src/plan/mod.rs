@@ -1,15 +1,20 @@
 //! The room where a plan is read: text in, validated plan out. Pure.
 //!
 //! `yaml` makes a tree of the text, `shape` holds it against the published schema, `suite`, `case`, `step` and
-//! `expect` make a [`Plan`] of it, and `reader` collects everything that is wrong on the way.
+//! their parts make a [`Plan`] of it, and `reader` collects everything that is wrong on the way.
 
+mod capture;
 mod case;
+mod command;
 mod expect;
+#[cfg(test)]
+mod large_tests;
 pub mod limits;
 mod names;
 mod needs;
 mod problem;
 mod reader;
+mod request;
 mod select;
 mod shape;
 mod step;
@@ -26,9 +31,9 @@ use testledger_schemas::Plan;
 
 use crate::settings::Settings;
 
+pub use capture::fits_a_command;
 pub use problem::{MAX_PROBLEMS, PlanErrors, Problem, suggestion};
 pub use select::{ParamError, Selection, select, unknown, with_params};
-pub use step::fits_a_command;
 pub use tree::Place;
 pub use wrapped::wrapped_command;
 

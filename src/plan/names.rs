@@ -1,6 +1,6 @@
 //! What names in a plan look like, and what a template at some place of it can name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use testledger_schemas::plan::document::{Pairs, ScalarText};
 
@@ -39,19 +39,29 @@ pub fn is_name(text: &str) -> bool {
     first && text.len() <= MAX_ID_LENGTH && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// What a template at some place of the plan can name.
+/// What the plan and one case of it declare.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Declared parameters.
-    pub params: Vec<String>,
+pub struct Declared {
+    /// Parameters.
+    pub params: BTreeSet<String>,
     /// Keys of the case's matrix.
-    pub matrix: Vec<String>,
-    /// Declared environment variables; none where any may be named.
-    pub env: Option<Vec<String>>,
+    pub matrix: BTreeSet<String>,
+    /// Environment variables and secrets.
+    pub env: BTreeSet<String>,
     /// What earlier steps of the case capture.
-    pub captures: Vec<String>,
+    pub captures: BTreeSet<String>,
     /// What this step and later ones are the first to capture, with the id of the step.
     pub later: BTreeMap<String, String>,
+}
+
+/// What a template at some place of the plan can name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'d> {
+    declared: &'d Declared,
+    /// The environment of a step or a service, on top of what is declared.
+    own_env: &'d [(String, ScalarText)],
+    /// Whether any environment variable may be named: in the values of `env` themselves.
+    any_env: bool,
 }
 
 /// A name that leads to nothing.
@@ -67,20 +77,23 @@ pub struct UnknownName {
     pub captured_by: Option<String>,
 }
 
-impl Known {
-    /// The same, with more environment variables.
+impl<'d> Known<'d> {
+    /// What is declared, and nothing besides.
     #[must_use]
-    pub fn with_env(mut self, env: &Pairs<ScalarText>) -> Self {
-        if let Some(known) = &mut self.env {
-            known.extend(env.0.iter().map(|(name, _)| name.clone()));
-        }
-        self
+    pub fn of(declared: &'d Declared) -> Self {
+        Self { declared, own_env: &[], any_env: false }
     }
 
-    /// The same, where any environment variable may be named: in the values of `env` themselves.
+    /// The same, with the environment of a step or a service.
     #[must_use]
-    pub fn with_any_env(&self) -> Self {
-        Self { env: None, ..self.clone() }
+    pub fn with_env(self, env: &'d Pairs<ScalarText>) -> Self {
+        Self { own_env: &env.0, ..self }
+    }
+
+    /// The same, where any environment variable may be named.
+    #[must_use]
+    pub fn with_any_env(self) -> Self {
+        Self { any_env: true, ..self }
     }
 
     /// Checks one dotted name of a template.
@@ -90,47 +103,52 @@ impl Known {
     pub fn check(&self, name: &str) -> Result<(), UnknownName> {
         let mut parts = name.split('.');
         let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-        let below = |names: &[String], second: &str| {
-            if names.iter().any(|known| known == second) { Ok(()) } else { Err(self.unknown(first, second, names)) }
+        let Declared { params, matrix, captures, .. } = self.declared;
+        let below = |names: &BTreeSet<String>, second: &str| {
+            if names.contains(second) { Ok(()) } else { Err(self.unknown(name, dotted(first, names))) }
         };
         match (first, second) {
             ("env" | "params" | "matrix" | "captures" | "case" | "suite", None) => Ok(()),
-            ("params", Some(second)) => below(&self.params, second),
-            ("matrix", Some(second)) => below(&self.matrix, second),
-            ("captures", Some(second)) => below(&self.captures, second),
-            ("env", Some(second)) => self.env.as_ref().map_or(Ok(()), |env| below(env, second)),
-            ("execution", second) => match second {
-                None | Some("id" | "attempt") => Ok(()),
-                Some(_) => Err(self.unknown_among(name, EXECUTION_FACTS.map(str::to_owned).to_vec())),
-            },
-            (first, _) if self.captures.iter().any(|known| known == first) => Ok(()),
-            (first, _) => Err(self.unknown_among(first, self.all())),
+            ("params", Some(second)) => below(params, second),
+            ("matrix", Some(second)) => below(matrix, second),
+            ("captures", Some(second)) => below(captures, second),
+            ("env", Some(second)) if self.has_env(second) => Ok(()),
+            ("env", Some(_)) => Err(self.unknown(name, self.env_names())),
+            ("execution", None | Some("id" | "attempt")) => Ok(()),
+            ("execution", Some(_)) => Err(self.unknown(name, EXECUTION_FACTS.map(str::to_owned).to_vec())),
+            (first, _) if captures.contains(first) => Ok(()),
+            (first, _) => Err(self.unknown(first, self.all())),
         }
     }
 
-    fn unknown(&self, first: &str, second: &str, names: &[String]) -> UnknownName {
-        let there = names.iter().map(|name| format!("{first}.{name}")).collect();
-        self.unknown_among(&format!("{first}.{second}"), there)
+    fn has_env(&self, name: &str) -> bool {
+        self.any_env || self.declared.env.contains(name) || self.own_env.iter().any(|(own, _)| own == name)
     }
 
-    fn unknown_among(&self, name: &str, there: Vec<String>) -> UnknownName {
+    fn env_names(&self) -> Vec<String> {
+        let own = self.own_env.iter().map(|(name, _)| format!("env.{name}"));
+        dotted("env", &self.declared.env).into_iter().chain(own).collect()
+    }
+
+    fn unknown(&self, name: &str, there: Vec<String>) -> UnknownName {
         let captured = name.strip_prefix("captures.").unwrap_or(name);
-        let captured_by = self.later.get(captured).cloned();
+        let captured_by = self.declared.later.get(captured).cloned();
         UnknownName { is_env: name.starts_with("env."), captured_by, name: name.to_owned(), there }
     }
 
     /// Everything that can be named, for a suggestion.
     fn all(&self) -> Vec<String> {
-        let dotted = |first: &'static str, names: &[String]| {
-            names.iter().map(|name| format!("{first}.{name}")).collect::<Vec<_>>()
-        };
-        let mut all = self.captures.clone();
-        all.extend(dotted("params", &self.params));
-        all.extend(dotted("matrix", &self.matrix));
-        all.extend(self.env.iter().flat_map(|env| dotted("env", env)));
+        let mut all: Vec<String> = self.declared.captures.iter().cloned().collect();
+        all.extend(dotted("params", &self.declared.params));
+        all.extend(dotted("matrix", &self.declared.matrix));
+        all.extend(self.env_names());
         all.extend(["case", "suite"].into_iter().chain(EXECUTION_FACTS).map(str::to_owned));
         all
     }
+}
+
+fn dotted(first: &str, names: &BTreeSet<String>) -> Vec<String> {
+    names.iter().map(|name| format!("{first}.{name}")).collect()
 }
 
 #[cfg(test)]
@@ -139,13 +157,15 @@ mod tests {
 
     #[test]
     fn names_are_checked_part_by_part() {
-        let known = Known {
-            params: vec!["region".into()],
-            matrix: vec![],
-            env: Some(vec!["BASE".into()]),
-            captures: vec!["token".into()],
-            later: BTreeMap::new(),
+        let set = |name: &str| BTreeSet::from([name.to_owned()]);
+        let declared = Declared {
+            params: set("region"),
+            env: set("BASE"),
+            captures: set("token"),
+            later: [("late".to_owned(), "last".to_owned())].into(),
+            ..Declared::default()
         };
+        let known = Known::of(&declared);
         for name in ["token", "token.id", "captures.token", "params.region", "env.BASE", "execution.id", "suite"] {
             assert_eq!(known.check(name), Ok(()), "{name}");
         }
@@ -153,6 +173,9 @@ mod tests {
             assert!(known.check(name).is_err(), "{name}");
         }
         assert_eq!(known.with_any_env().check("env.BAES"), Ok(()));
+        let own = Pairs(vec![("OWN".to_owned(), ScalarText::default())]);
+        assert_eq!(known.with_env(&own).check("env.OWN"), Ok(()));
+        assert_eq!(known.check("late.x").unwrap_err().captured_by.as_deref(), Some("last"));
     }
 
     #[test]

@@ -22,15 +22,12 @@ pub fn check(reader: &mut Reader<'_>, path: &Path<'_>, cases: &[CaseDocument]) {
         let case_path = path.index(index);
         let needs_path = case_path.key("needs");
         for (place, need) in case.needs.iter().enumerate() {
-            if !places.contains_key(need.as_str()) {
+            if !places.contains_key(need.as_str()) && !reader.is_full() {
                 let message = format!("no case is called `{}`", shown(need));
                 reader.wrong(&needs_path.index(place), message, suggestion(need, &ids));
             }
-            if case.needs[..place].contains(need) {
-                let message = format!("`{}` stands here twice", shown(need));
-                reader.wrong(&needs_path.index(place), message, "take one of them away");
-            }
         }
+        reader.distinct(&needs_path, case.needs.iter().map(String::as_str));
     }
     if let Some(cycle) = cycle(cases, &places) {
         let first = cycle.first().and_then(|id| places.get(id)).copied().unwrap_or_default();
@@ -61,8 +58,8 @@ fn cycle<'c>(cases: &'c [CaseDocument], places: &BTreeMap<&'c str, usize>) -> Op
     }
     // From any case that is left, going on to a need that is left too must come round.
     let mut at = (0..cases.len()).find(|index| open[*index] > 0)?;
-    let mut way = vec![];
-    while !way.contains(&at) {
+    let (mut way, mut passed) = (vec![], BTreeSet::new());
+    while passed.insert(at) {
         way.push(at);
         at = needs(at).find(|need| open[*need] > 0)?;
     }

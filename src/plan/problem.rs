@@ -28,11 +28,11 @@ pub struct PlanErrors {
     text: String,
     /// The problems; at most [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
-    /// How many more there are.
-    pub omitted: usize,
+    /// Whether there are more.
+    pub has_more: bool,
 }
 
-/// So many problems are kept of one plan; the rest is counted.
+/// So many problems are kept of one plan; that there are more is said.
 pub const MAX_PROBLEMS: usize = 100;
 
 impl PlanErrors {
@@ -41,9 +41,9 @@ impl PlanErrors {
     pub fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.place.offset);
         problems.dedup();
-        let omitted = problems.len().saturating_sub(MAX_PROBLEMS);
+        let has_more = problems.len() > MAX_PROBLEMS;
         problems.truncate(MAX_PROBLEMS);
-        Self { file: file.to_owned(), text: text.to_owned(), problems, omitted }
+        Self { file: file.to_owned(), text: text.to_owned(), problems, has_more }
     }
 
     /// All problems with the lines they stand in, drawn for a terminal so many columns wide.
@@ -69,7 +69,7 @@ impl PlanErrors {
     }
 
     fn rest(&self) -> String {
-        if self.omitted == 0 { String::new() } else { format!("... and {} more problems\n", self.omitted) }
+        if self.has_more { "... and more problems of this kind or others\n".to_owned() } else { String::new() }
     }
 }
 
@@ -145,8 +145,14 @@ fn distance(written: &str, name: &str) -> Option<usize> {
         _ => (written, name),
     };
     let begins = name.len() >= 3 && written.len() >= 3 && (written.starts_with(&name) || name.starts_with(&written));
-    let distance = strsim::damerau_levenshtein(&written, &name);
-    if begins { Some(distance.min(1)) } else { Some(distance).filter(|distance| *distance <= (name.len() / 3).max(1)) }
+    let most = (name.len() / 3).max(1);
+    if begins {
+        return Some(usize::from(written != name));
+    }
+    if written.len().abs_diff(name.len()) > 4 * most {
+        return None;
+    }
+    Some(strsim::osa_distance(&written, &name)).filter(|distance| *distance <= most)
 }
 
 /// `did you mean X?`, or else the names there are.
@@ -166,12 +172,50 @@ pub fn suggestion(written: &str, names: &[&str]) -> String {
 /// So many names are listed in a mend.
 const MAX_NAMES_SHOWN: usize = 20;
 
-/// A text of the plan as a message shows it: one line, not too long.
+/// A text of the plan as a message shows it: one line, not too long, and nothing that a terminal would obey.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().nth(60).is_some() {
+    let mut shown = visible(&text.chars().take(MAX_SHOWN_CHARS).collect::<String>());
+    if text.chars().nth(MAX_SHOWN_CHARS).is_some() {
         shown.push_str("...");
     }
     shown
+}
+
+/// So many characters of a text are shown in a message.
+const MAX_SHOWN_CHARS: usize = 60;
+
+/// The text with every control character written as its escape.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { visible.extend(c.escape_default()) } else { visible.push(c) }
+    }
+    visible
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_one_short_line() {
+        assert_eq!(shown("a\n\u{1b}[31m'é\""), "a\\n\\u{1b}[31m'é\"");
+        assert_eq!(shown(&"x".repeat(61)).len(), 63);
+    }
+
+    #[test]
+    fn suggestions_are_near_or_a_list() {
+        for (written, names, wanted) in [
+            ("suit", vec!["suite", "name"], "did you mean `suite`?"),
+            ("attempts", vec!["max_attempts", "factor"], "did you mean `max_attempts`?"),
+            ("exit_code", vec!["exit", "json"], "did you mean `exit`?"),
+            ("region", vec!["params.region", "case"], "did you mean `params.region`?"),
+            ("env.HOME", vec!["env.BASE"], "use one of `env.BASE`"),
+            ("x", vec![], "there is nothing that could be named here"),
+        ] {
+            assert_eq!(suggestion(written, &names), wanted);
+        }
+    }
 }

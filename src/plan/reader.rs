@@ -1,5 +1,7 @@
 //! What every part of the reading shares: the tree for places, the problems found, and the checks of single values.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 use serde_json_path::JsonPath;
 use testledger_schemas::plan::Retries;
@@ -7,7 +9,7 @@ use testledger_schemas::plan::document::{Duration, Pairs, RetriesDocument, Scala
 
 use super::limits::{MAX_FIELD_BYTES, MAX_NAME_LENGTH};
 use super::names::{Known, is_name};
-use super::problem::{Problem, shown, suggestion};
+use super::problem::{MAX_PROBLEMS, Problem, shown, suggestion};
 use super::template::{self, TemplateError};
 use super::tree::{Node, Path};
 
@@ -30,6 +32,12 @@ impl<'t> Reader<'t> {
     #[must_use]
     pub fn new(tree: &'t Node) -> Self {
         Self { tree, problems: vec![] }
+    }
+
+    /// Whether so much is wrong already that the rest need not be looked for with care.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.problems.len() > MAX_PROBLEMS
     }
 
     /// Something is wrong with the value at a path.
@@ -63,6 +71,17 @@ impl<'t> Reader<'t> {
         })
     }
 
+    /// Items of a list that must differ: each that stands there for the second time is a problem.
+    pub fn distinct<'i>(&mut self, path: &Path<'_>, items: impl IntoIterator<Item = &'i str>) {
+        let mut seen = BTreeSet::new();
+        for (index, item) in items.into_iter().enumerate() {
+            if !seen.insert(item) {
+                let message = format!("`{}` stands here twice", shown(item));
+                self.wrong(&path.index(index), message, "take one of them away");
+            }
+        }
+    }
+
     /// A name for people, or the id in its place.
     pub fn display_name(&mut self, path: &Path<'_>, name: Option<&String>, id: &str) -> String {
         let Some(name) = name else { return id.to_owned() };
@@ -74,7 +93,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A text that is a template: its size, its syntax, and every name in it.
-    pub fn template(&mut self, path: &Path<'_>, text: &str, known: &Known) {
+    pub fn template(&mut self, path: &Path<'_>, text: &str, known: Known<'_>) {
         self.plain(path, text);
         match template::names_in(text) {
             Ok(names) => names.iter().for_each(|name| self.known_name(path, name, known)),
@@ -88,7 +107,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn known_name(&mut self, path: &Path<'_>, name: &str, known: &Known) {
+    fn known_name(&mut self, path: &Path<'_>, name: &str, known: Known<'_>) {
+        // What could be named instead is costly to find.
+        if self.is_full() {
+            return;
+        }
         let Err(unknown) = known.check(name) else { return };
         let message = format!("`{}` names nothing that is known here", unknown.name);
         if let Some(step) = &unknown.captured_by {
@@ -117,12 +140,12 @@ impl<'t> Reader<'t> {
     }
 
     /// Environment variables: their names, and the templates in their values.
-    pub fn env(&mut self, path: &Path<'_>, env: &Pairs<ScalarText>, known: &Known) -> Vec<(String, String)> {
+    pub fn env(&mut self, path: &Path<'_>, env: &Pairs<ScalarText>, known: Known<'_>) -> Vec<(String, String)> {
         let known = known.with_any_env();
         for (name, value) in &env.0 {
             let below = path.key(name);
             self.variable_name(&below, name);
-            self.template(&below, &value.0, &known);
+            self.template(&below, &value.0, known);
         }
         texts(env)
     }

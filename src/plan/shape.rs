@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use serde_json::Value as Json;
 use testledger_schemas::plan::document::Duration;
 
-use super::problem::{Problem, shown, suggestion};
+use super::problem::{MAX_PROBLEMS, Problem, shown, suggestion};
 use super::tree::{Entry, Node, Path, Place, Value};
 
 /// The schema, without the nulls that stand for optional fields.
@@ -27,6 +27,9 @@ struct Walk {
 
 impl Walk {
     fn node(&mut self, node: &Node, schema: &Json, path: &Path<'_>) {
+        if self.problems.len() > MAX_PROBLEMS {
+            return;
+        }
         let schema = resolve(schema);
         if let Some(options) = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array()) {
             return self.any_of(node, options, schema, path);
@@ -79,6 +82,9 @@ impl Walk {
             return self.report(case_type.place, &path.key("type"), message, mend);
         }
         for entry in entries {
+            if self.problems.len() > MAX_PROBLEMS {
+                return;
+            }
             let below = path.key(&entry.key);
             match (properties.get(&entry.key), &schema["additionalProperties"]) {
                 (Some(property), _) => self.node(&entry.node, property, &below),
@@ -270,4 +276,53 @@ fn bound(value: &Json) -> Option<i128> {
         #[expect(clippy::cast_possible_truncation, reason = "the bounds of our own schema are small whole numbers")]
         value.as_f64().map(|number| number as i128)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What this walk understands, and what says nothing about the shape.
+    const KEYWORDS: [&str; 20] = [
+        "$ref",
+        "$defs",
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "type",
+        "const",
+        "anyOf",
+        "oneOf",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "minItems",
+        "minLength",
+        "minimum",
+        "maximum",
+        "format",
+        "pattern",
+    ];
+
+    fn check(schema: &Json) {
+        let Some(fields) = schema.as_object() else { return };
+        for (key, field) in fields {
+            assert!(KEYWORDS.contains(&key.as_str()), "{key} in {schema}");
+            match key.as_str() {
+                "properties" | "$defs" => field.as_object().into_iter().flatten().for_each(|(_, below)| check(below)),
+                "anyOf" | "oneOf" => field.as_array().into_iter().flatten().for_each(check),
+                "items" | "additionalProperties" => check(field),
+                // A pattern is in the schema for editors; the format beside it is what is held here.
+                "pattern" => assert!(schema["format"].is_string(), "{schema}"),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_keyword_of_the_published_schema_is_understood() {
+        check(&SCHEMA);
+    }
 }

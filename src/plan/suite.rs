@@ -7,11 +7,11 @@ use testledger_schemas::plan::document::{DefaultsDocument, Duration, PlanDocumen
 use testledger_schemas::plan::{Ready, Service};
 
 use super::limits::MAX_SERVICES;
-use super::names::{Known, is_id};
+use super::names::{Declared, Known, is_id};
 use super::problem::shown;
 use super::reader::{Reader, texts};
 use super::tree::Path;
-use super::{Origin, case, needs, step, template};
+use super::{Origin, case, command, needs, request, template};
 use crate::ports::clock::ms;
 
 /// How long a service may take to become ready where nothing is said: 30 s.
@@ -24,7 +24,8 @@ pub fn read(reader: &mut Reader<'_>, document: &PlanDocument, origin: &Origin) -
     let mut defaults = defaults(reader, &root.key("defaults"), document.defaults.as_ref());
     defaults.case_timeout.get_or_insert(Duration { ms: ms(origin.default_case_timeout) });
     defaults.timeout.get_or_insert(Duration { ms: ms(origin.default_step_timeout) });
-    let known = known_everywhere(document);
+    let declared = declared(document);
+    let known = Known::of(&declared);
     params(reader, &root.key("params"), document);
     secrets(reader, document);
     needs::check(reader, &root.key("cases"), &document.cases);
@@ -34,7 +35,7 @@ pub fn read(reader: &mut Reader<'_>, document: &PlanDocument, origin: &Origin) -
         .cases
         .iter()
         .enumerate()
-        .flat_map(|(index, case)| case::read(reader, &cases_path.index(index), case, &defaults, &known, &mut room))
+        .flat_map(|(index, case)| case::read(reader, &cases_path.index(index), case, &defaults, &declared, &mut room))
         .collect();
     Plan {
         name: reader.display_name(&root, document.name.as_ref(), &suite),
@@ -44,12 +45,12 @@ pub fn read(reader: &mut Reader<'_>, document: &PlanDocument, origin: &Origin) -
         directory: origin.directory.to_string_lossy().into_owned(),
         params: document.params.0.iter().filter_map(|(name, value)| Some((name.clone(), value.0.clone()?))).collect(),
         required_params: required_params(document),
-        env: reader.env(&root.key("env"), &document.env, &known),
+        env: reader.env(&root.key("env"), &document.env, known),
         secrets: document.secrets.clone(),
         concurrency: document.concurrency,
         fail_fast: document.fail_fast,
         deadline_ms: reader.duration(&root.key("deadline"), document.deadline),
-        services: services(reader, &root.key("services"), &document.services, &known),
+        services: services(reader, &root.key("services"), &document.services, known),
         cases,
     }
 }
@@ -77,15 +78,13 @@ fn defaults(reader: &mut Reader<'_>, path: &Path<'_>, document: Option<&Defaults
     defaults
 }
 
-fn known_everywhere(document: &PlanDocument) -> Known {
-    let names = |pairs: &mut dyn Iterator<Item = &String>| pairs.cloned().collect::<Vec<_>>();
-    let env = document.env.0.iter().map(|(name, _)| name).chain(&document.secrets);
-    Known {
-        params: names(&mut document.params.0.iter().map(|(name, _)| name)),
-        matrix: vec![],
-        env: Some(names(&mut env.into_iter())),
-        captures: vec![],
-        later: BTreeMap::new(),
+/// What every template of the plan can name.
+fn declared(document: &PlanDocument) -> Declared {
+    let env = document.env.0.iter().map(|(name, _)| name);
+    Declared {
+        params: document.params.0.iter().map(|(name, _)| name.clone()).collect(),
+        env: env.chain(&document.secrets).cloned().collect(),
+        ..Declared::default()
     }
 }
 
@@ -112,10 +111,8 @@ fn secrets(reader: &mut Reader<'_>, document: &PlanDocument) {
     for (index, name) in document.secrets.iter().enumerate() {
         let below = path.index(index);
         reader.variable_name(&below, name);
-        if document.secrets[..index].contains(name) {
-            reader.wrong(&below, format!("`{}` stands here twice", shown(name)), "take one of them away");
-        }
     }
+    reader.distinct(&path, document.secrets.iter().map(String::as_str));
     let cases = document.cases.iter().enumerate();
     let envs = cases.flat_map(|(index, case)| {
         let steps = case.steps.iter().enumerate().map(move |(place, step)| (Some((index, Some(place))), &step.env));
@@ -152,7 +149,7 @@ fn literal_secret(reader: &mut Reader<'_>, place: EnvPlace, name: &str) {
     reader.wrong(&owner.key("env").key(name), format!("the secret `{name}` stands here in clear"), mend);
 }
 
-fn services(reader: &mut Reader<'_>, path: &Path<'_>, documents: &[ServiceDocument], known: &Known) -> Vec<Service> {
+fn services(reader: &mut Reader<'_>, path: &Path<'_>, documents: &[ServiceDocument], known: Known<'_>) -> Vec<Service> {
     if documents.len() > MAX_SERVICES {
         reader.wrong(path, format!("the plan has {} services", documents.len()), format!("keep it to {MAX_SERVICES}"));
     }
@@ -169,30 +166,30 @@ fn services(reader: &mut Reader<'_>, path: &Path<'_>, documents: &[ServiceDocume
     services
 }
 
-fn service(reader: &mut Reader<'_>, path: &Path<'_>, document: &ServiceDocument, known: &Known) -> Service {
-    let known = known.clone().with_env(&document.env);
+fn service(reader: &mut Reader<'_>, path: &Path<'_>, document: &ServiceDocument, known: Known<'_>) -> Service {
+    let known = known.with_env(&document.env);
     if let Some(directory) = &document.directory {
-        reader.template(&path.key("directory"), directory, &known);
+        reader.template(&path.key("directory"), directory, known);
     }
     let ready_path = path.key("ready");
     let timeout = document.ready.as_ref().and_then(|ready| ready.timeout);
     Service {
         id: document.id.clone(),
-        command: step::command(reader, &path.key("run"), &document.run, &known),
+        command: command::read(reader, &path.key("run"), &document.run, known),
         directory: document.directory.clone(),
         env: {
-            reader.env(&path.key("env"), &document.env, &known);
+            reader.env(&path.key("env"), &document.env, known);
             texts(&document.env)
         },
-        ready: document.ready.as_ref().map_or(Ready::Started, |ready| self::ready(reader, &ready_path, ready, &known)),
+        ready: document.ready.as_ref().map_or(Ready::Started, |ready| self::ready(reader, &ready_path, ready, known)),
         ready_timeout_ms: reader.duration(&ready_path.key("timeout"), timeout).unwrap_or(DEFAULT_READY_TIMEOUT_MS),
     }
 }
 
-fn ready(reader: &mut Reader<'_>, path: &Path<'_>, document: &ReadyDocument, known: &Known) -> Ready {
+fn ready(reader: &mut Reader<'_>, path: &Path<'_>, document: &ReadyDocument, known: Known<'_>) -> Ready {
     let mut ways = vec![];
     if let Some(url) = &document.http {
-        step::url(reader, &path.key("http"), url, known);
+        request::url(reader, &path.key("http"), url, known);
         ways.push(Ready::Http(url.clone()));
     }
     if let Some(address) = &document.tcp {

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+use super::problem::shown;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -72,6 +74,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The same with its first byte, where the YAML reader's scanner gives line and column only.
+    #[must_use]
+    pub fn found_in(self, text: &str) -> Self {
+        if self.offset > 0 {
+            return self;
+        }
+        let line_start: usize = text.split_inclusive('\n').take(self.line - 1).map(str::len).sum();
+        let line = text[line_start..].split('\n').next().unwrap_or_default();
+        let in_line = line.char_indices().nth(self.column - 1).map_or(line.len(), |(offset, _)| offset);
+        Self { offset: line_start + in_line, ..self }
+    }
+}
+
 impl Value {
     /// What it is, in words.
     #[must_use]
@@ -117,8 +133,8 @@ impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),
-            Self::Key(Path::Root, key) => f.write_str(key),
-            Self::Key(above, key) => write!(f, "{above}.{key}"),
+            Self::Key(Path::Root, key) => f.write_str(&shown(key)),
+            Self::Key(above, key) => write!(f, "{above}.{}", shown(key)),
             Self::Index(above, index) => write!(f, "{above}[{index}]"),
         }
     }

@@ -5,7 +5,7 @@ use serde_saphyr::{Budget, Error, Options};
 use testledger_schemas::plan::document::PlanDocument;
 
 use super::limits::{MAX_ALIASES, MAX_DEPTH, MAX_NODES, MAX_REPEATED_NODES, MAX_TEXT_BYTES};
-use super::problem::{Problem, shown};
+use super::problem::{Problem, shown, visible};
 use super::tree::{Node, Place, Value};
 
 /// The text as a tree.
@@ -42,7 +42,7 @@ fn whole(message: String, mend: String) -> Problem {
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| problem(&error))
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| problem(&error, text))
 }
 
 fn options() -> Options {
@@ -66,12 +66,13 @@ fn options() -> Options {
     options
 }
 
-fn problem(error: &Error) -> Problem {
+fn problem(error: &Error, text: &str) -> Problem {
     let error = match error.without_snippet() {
         Error::AliasError { error, .. } => error.without_snippet(),
         other => other,
     };
-    let place = error.location().map_or(Place { line: 1, column: 1, ..Place::default() }, Place::of);
+    let place =
+        error.location().map_or(Place { line: 1, column: 1, ..Place::default() }, |at| Place::of(at).found_in(text));
     let (message, mend) = match error {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().map(shown).unwrap_or_default();
@@ -108,5 +109,5 @@ fn without_place(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     let line = line.split(" at line ").next().unwrap_or(line);
-    line.trim().to_owned()
+    visible(line.trim())
 }

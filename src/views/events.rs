@@ -188,8 +188,10 @@ impl Events {
     /// Waits until the log gives a position after the last page that was read.
     async fn wait(&mut self) -> Result<(), StoreError> {
         let mut head = self.log.head();
+        // A fresh receiver still has what came before to tell: without this the wait would never wait.
+        head.borrow_and_update();
         let seen = self.next_page.unwrap_or(0);
-        // Looked at after subscribing, so that nothing falls between the two.
+        // Looked at after that, so that nothing falls between the two.
         if self.log.last_page().await?.number >= seen {
             return Ok(());
         }

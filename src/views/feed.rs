@@ -93,7 +93,7 @@ impl Reading<'_> {
         }
         for chunk in due.chunks(COMMITS_AT_ONCE) {
             let ids: Vec<CommitId> = chunk.iter().map(|(entry, _)| entry.commit).collect();
-            let commits = self.log.read_commits(&ids).await.map_err(failed)?;
+            let commits = self.commits(&ids).await?;
             for ((entry, position), commit) in chunk.iter().zip(commits) {
                 if self.batch.events.len() >= self.limit {
                     return Ok(false);
@@ -110,6 +110,24 @@ impl Reading<'_> {
         Ok(true)
     }
 
+    /// The commits with these ids; where one cannot be read, one by one.
+    async fn commits(&self, ids: &[CommitId]) -> Result<Vec<Result<Option<Commit>, String>>, FeedError> {
+        match self.log.read_commits(ids).await {
+            Ok(commits) => return Ok(commits.into_iter().map(Ok).collect()),
+            Err(StoreError::Damaged(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let mut commits = Vec::with_capacity(ids.len());
+        for id in ids {
+            commits.push(match self.log.read_commits(&[*id]).await {
+                Ok(mut found) => Ok(found.pop().flatten()),
+                Err(StoreError::Damaged(reason)) => Err(reason),
+                Err(error) => return Err(failed(error)),
+            });
+        }
+        Ok(commits)
+    }
+
     fn advance(&mut self, page: &Page, events: Vec<Recorded>, position: u64) {
         self.batch.events.extend(events);
         self.batch.reached = Checkpoint { position, page: page.number, page_hash: page.hash, paused: None };
@@ -117,9 +135,10 @@ impl Reading<'_> {
 }
 
 /// The events of one commit, all of them or none: where one cannot be read, the feed ends before the commit.
-fn take(entry: &PageEntry, position: u64, commit: Option<Commit>) -> Result<Vec<Recorded>, Poison> {
+fn take(entry: &PageEntry, position: u64, stored: Result<Option<Commit>, String>) -> Result<Vec<Recorded>, Poison> {
     let poison = |position: u64, reason: String| Poison { position, reason };
-    let commit = commit.ok_or_else(|| poison(position, format!("the commit {} is missing", entry.commit)))?;
+    let stored = stored.map_err(|reason| poison(position, reason))?;
+    let commit = stored.ok_or_else(|| poison(position, format!("the commit {} is missing", entry.commit)))?;
     if commit.events.len() as u64 != entry.events {
         return Err(poison(position, format!("the commit {} has another number of events", entry.commit)));
     }

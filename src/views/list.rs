@@ -27,9 +27,12 @@ pub fn table(page: &ExecutionPage, width: Option<u16>) -> String {
             view.label.clone(),
             progress(view),
             if view.attempt > 0 { view.attempt.to_string() } else { "-".to_owned() },
-            if view.duration_ms.is_some() { time(view.total_duration_ms) } else { "-".to_owned() },
+            if view.attempt > 0 && view.duration_ms.is_some() { time(view.total_duration_ms) } else { "-".to_owned() },
             view.requested_at.map(|at| at.to_string()).unwrap_or_default(),
         ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     let mut text = table.trim_fmt() + "\n";
     if let Some(next) = &page.next {

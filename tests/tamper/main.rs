@@ -1,15 +1,19 @@
 //! Whatever is changed in the database behind our back, the audit finds it; what is lawful, it does not.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod cases;
 #[path = "../support/history.rs"]
 mod history;
 
 use cases::{CASES, audit, build, try_case};
-use testledger::audit::{ErasureRequest, erase, export, verify_export};
-use testledger::event_store::EventLog;
+use std::time::Duration;
+use testledger::audit::{ErasureRequest, Sequencing, VerifyOptions, erase, export, verify, verify_export};
+use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::sqlite::SqliteLog;
+use testledger::event_store::{EventLog, SharedLog};
 use testledger::ports::clock::SystemClock;
 use testledger::ports::ids::SeededIds;
+use testledger::views::Views;
 use testledger_schemas::commit::CommitId;
 use testledger_schemas::ids::EventId;
 
@@ -38,9 +42,9 @@ async fn every_tampering_is_found_and_named() {
 async fn some_event(log: &SqliteLog) -> (CommitId, EventId) {
     let rows = log.scan_commits(None, 500).await.unwrap();
     let commits = rows.into_iter().map(|row| row.commit.unwrap());
-    let steps = commits.filter(|commit| commit.events[0].type_name == "StepStarted");
-    let commit = steps.last().unwrap();
-    (commit.id, commit.events[0].event_id)
+    let mut steps = commits.filter(|commit| commit.events.len() > 1 && commit.events[1].type_name == "StepStarted");
+    let commit = steps.next_back().unwrap();
+    (commit.id, commit.events[1].event_id)
 }
 
 #[tokio::test]
@@ -133,5 +137,34 @@ async fn an_export_is_verified_without_the_store_and_every_cut_of_it_shows() {
     assert_eq!(export(&*log, &mut bytes, middle).await.unwrap().pages, 10);
     let report = verify_export(&mut &bytes[..], None).unwrap();
     assert!(report.is_clean() && report.pages == 10, "{}", report.to_text());
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_sequencer_that_comes_behind_is_waited_for() {
+    let log: std::sync::Arc<MemoryLog> = MemoryLog::new();
+    let plan = log.put_artifact(b"the plan".to_vec()).await.unwrap();
+    let commits = history::Histories::new(7, plan).suite("in memory", 6);
+    let total = commits.len() as u64;
+    for commit in commits {
+        log.append(commit).await.unwrap();
+    }
+    let sequencing = Sequencing::Behind { grace: Duration::from_secs(60) };
+    let report = verify(&*log, &VerifyOptions { expect: None, sequencing }, &|_| {}).await.unwrap();
+    assert!(report.is_clean() && report.unsequenced == 0 && report.commits == total, "{}", report.to_text());
+    log.close().await;
+}
+
+#[tokio::test]
+async fn a_commit_row_that_cannot_be_read_pauses_the_views_before_it() {
+    let original = build().await;
+    let path = original.copy("unreadable");
+    let log: SharedLog = SqliteLog::open(&path).await.unwrap();
+    let page = log.read_pages(5, 1).await.unwrap().swap_remove(0);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE commits SET json = '{}' WHERE id = ?1", [page.entries[0].commit.to_string()]).unwrap();
+    let progress = Views::memory(log.clone()).catch_up(None).await.unwrap();
+    assert_eq!(progress.paused.map(|it| it.position), Some(page.first_position));
+    assert_eq!(progress.position, page.first_position - 1);
     log.close().await;
 }

@@ -1,4 +1,5 @@
 //! The views over real logs: exactly once, equal in every store, and what may be asked of them.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 #[path = "../support/history.rs"]
 mod history;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use history::{Histories, end_of};
 use testledger::audit::{ErasureRequest, erase};
+use testledger::event_store::SharedLog;
 use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::sqlite::SqliteLog;
-use testledger::event_store::{EventLog, SharedLog};
 use testledger::ports::clock::SystemClock;
 use testledger::ports::ids::SeededIds;
 use testledger::views::events::{Events, EventsQuery};
@@ -304,9 +305,9 @@ async fn events_come_in_order_from_any_place_and_of_one_execution_alone() {
         let rest: Vec<_> = all.iter().filter(|line| line.position > after).cloned().collect();
         assert_eq!(walk(EventsQuery { after, ..EventsQuery::default() }).await, rest, "after {after}");
     }
-    let stream = Some(commits[4].id.stream);
-    let of_one: Vec<_> = all.iter().filter(|line| Some(line.stream) == stream).cloned().collect();
-    assert_eq!(walk(EventsQuery { stream, ..EventsQuery::default() }).await, of_one);
+    let stream = commits[4].id.stream;
+    let of_one: Vec<_> = all.iter().filter(|line| line.stream == stream).cloned().collect();
+    assert_eq!(walk(EventsQuery { streams: [stream].into(), ..EventsQuery::default() }).await, of_one);
     assert_eq!(
         of_one.iter().map(|line| line.version).collect::<Vec<_>>(),
         (1..=of_one.len() as u64).collect::<Vec<_>>()
@@ -324,7 +325,7 @@ async fn who_follows_sees_what_is_appended_later() {
         append_all(&log, histories.case("suite", "first", None)).await;
         let second = histories.case("suite", "second", None);
         let (stream, due) = (second[0].id.stream, count(&second));
-        let query = EventsQuery { stream: Some(stream), follow: true, ..EventsQuery::default() };
+        let query = EventsQuery { streams: [stream].into(), follow: true, ..EventsQuery::default() };
         let mut events = Events::new(log.clone(), query);
         let follower = tokio::spawn(async move {
             for version in 1..=due {

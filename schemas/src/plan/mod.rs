@@ -3,14 +3,23 @@
 //! This is the shape that is kept as an artifact and hashed, and that the engine carries out. What people write is
 //! [`document`]; the way from there to here is the room `plan/` of the main crate.
 
+mod action;
 pub mod document;
+mod expect;
+mod result;
+mod service;
 
 use std::collections::BTreeMap;
+
+pub use action::*;
+pub use expect::*;
+pub use result::*;
+pub use service::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{ActionKind, Limits};
+use crate::event::Limits;
 use crate::hash::Hash;
 
 /// How a case is carried out.
@@ -213,216 +222,6 @@ pub struct Step {
     pub capture: BTreeMap<String, Capture>,
     /// A report its tool writes, each test case of which becomes a step result.
     pub report: Option<Report>,
-}
-
-/// What a step does.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// Runs a command.
-    Run(RunAction),
-    /// Sends an HTTP request.
-    Http(HttpAction),
-}
-
-impl Action {
-    /// Which kind of action this is.
-    #[must_use]
-    pub fn kind(&self) -> ActionKind {
-        match self {
-            Self::Run(_) => ActionKind::Run,
-            Self::Http(_) => ActionKind::Http,
-        }
-    }
-}
-
-/// A command line.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CommandLine {
-    /// Program and arguments, each a template.
-    Argv(Vec<String>),
-    /// One line for `sh -c`; never a template.
-    Shell(String),
-}
-
-/// Runs a command.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RunAction {
-    /// What to run.
-    pub command: CommandLine,
-    /// Where to run it, relative to the plan's directory; a template.
-    pub directory: Option<String>,
-    /// Its environment on top of the case's, templates unresolved, in order.
-    pub env: Vec<(String, String)>,
-    /// What its result must be.
-    pub expect: RunExpect,
-}
-
-/// What the result of a command must be.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RunExpect {
-    /// The exit codes that pass; `[0]` by default.
-    pub exit_codes: Vec<i32>,
-    /// What the standard output must be like; held against the kept part of it.
-    pub stdout: TextExpect,
-    /// What the standard error must be like.
-    pub stderr: TextExpect,
-    /// The longest it may take.
-    pub within_ms: Option<u64>,
-}
-
-/// What a text must be like. Everything given must hold; templates.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TextExpect {
-    /// It is exactly this.
-    pub equals: Option<String>,
-    /// It has each of these in it.
-    pub contains: Vec<String>,
-    /// It has none of these in it.
-    pub not_contains: Vec<String>,
-    /// Each of these regular expressions is found in it.
-    pub matches: Vec<String>,
-}
-
-/// Sends an HTTP request.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HttpAction {
-    /// The method, in capitals.
-    pub method: String,
-    /// The URL; a template.
-    pub url: String,
-    /// Query parameters added to the URL, in order; templates.
-    pub query: Vec<(String, String)>,
-    /// Header fields, in order; templates.
-    pub headers: Vec<(String, String)>,
-    /// What is sent.
-    pub body: HttpBody,
-    /// Whether redirects are followed (at most 10).
-    pub follow_redirects: bool,
-    /// What the response must be.
-    pub expect: HttpExpect,
-}
-
-/// What a request sends.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum HttpBody {
-    /// Nothing.
-    #[default]
-    None,
-    /// JSON text (`application/json`); the texts within it are templates.
-    Json(String),
-    /// Fields (`application/x-www-form-urlencoded`), in order; templates.
-    Form(Vec<(String, String)>),
-    /// This text; a template.
-    Text(String),
-}
-
-/// What a response must be.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HttpExpect {
-    /// The status codes that pass, as inclusive ranges; 200 to 399 by default.
-    pub status: Vec<(u16, u16)>,
-    /// What header fields must be like, by lower-case name.
-    pub headers: BTreeMap<String, ValueExpect>,
-    /// What the values at these JSONPaths (RFC 9535) must be like.
-    pub json: BTreeMap<String, ValueExpect>,
-    /// What the body as text must be like.
-    pub text: TextExpect,
-    /// The longest it may take from the request's begin until the whole body is there.
-    pub within_ms: Option<u64>,
-}
-
-/// What one value must be like. Everything given must hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ValueExpect {
-    /// It is there (true), or is not there (false).
-    pub exists: Option<bool>,
-    /// It equals this JSON text; the texts within it are templates.
-    pub equals: Option<String>,
-    /// It is (as text) or holds (as a list) this; a template.
-    pub contains: Option<String>,
-    /// This regular expression is found in it as text.
-    pub matches: Option<String>,
-    /// So many characters, elements or fields.
-    pub length: Option<u64>,
-    /// It is at least this number, as JSON text.
-    pub at_least: Option<String>,
-    /// It is at most this number, as JSON text.
-    pub at_most: Option<String>,
-}
-
-/// What is kept of a step's result for later steps.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Capture {
-    /// Where the value comes from.
-    pub from: CaptureSource,
-    /// Whether it is redacted everywhere and never recorded.
-    pub secret: bool,
-}
-
-/// Where a captured value comes from.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CaptureSource {
-    /// The value at this JSONPath of the response's body, or of the command's standard output.
-    Json(String),
-    /// A header field of the response.
-    Header(String),
-    /// The first group of this regular expression (or all it matches) in the body, or in the standard output.
-    Regex(String),
-    /// The standard output without its final line break; the body.
-    Text,
-    /// The status of the response.
-    Status,
-}
-
-/// A report that a step's tool writes.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Report {
-    /// JUnit XML in this file, relative to the command's directory; a template.
-    JUnit(String),
-}
-
-/// Something that must be up before any case starts, and is stopped after the last.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Service {
-    /// Its id, unique in the plan.
-    pub id: String,
-    /// What to run.
-    pub command: CommandLine,
-    /// Where to run it, relative to the plan's directory.
-    pub directory: Option<String>,
-    /// Its environment on top of the plan's, in order.
-    pub env: Vec<(String, String)>,
-    /// When it is ready.
-    pub ready: Ready,
-    /// How long it may take to become ready.
-    pub ready_timeout_ms: u64,
-}
-
-/// When a service is ready.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Ready {
-    /// As soon as it runs.
-    Started,
-    /// When a GET of this URL is answered with a status below 400; a template.
-    Http(String),
-    /// When this `host:port` accepts a connection; a template.
-    Tcp(String),
-    /// When this regular expression is found in its output.
-    Log(String),
 }
 
 #[cfg(test)]

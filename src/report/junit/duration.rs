@@ -11,8 +11,7 @@ pub(super) fn milliseconds(seconds: Option<&str>) -> u64 {
     let text = seconds.unwrap_or_default().trim().trim_end_matches(['s', 'S']).trim_end();
     let value: f64 = plain(text).parse().unwrap_or(0.0);
     let ms = (value * 1000.0).round();
-    // `max` gives 0 for what is not a number, and a float beyond the bounds saturates.
-    ms.max(0.0).min(MAX_MS) as u64
+    if ms.is_nan() { 0 } else { ms.clamp(0.0, MAX_MS) as u64 }
 }
 
 /// The same number with a point for the decimal sign and no digit groups.

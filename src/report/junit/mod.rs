@@ -8,6 +8,7 @@ mod escape;
 mod name;
 mod outcome;
 mod parse;
+mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ pub use parse::{MAX_CASES, MAX_DEPTH};
 use crate::report::fingerprint::fingerprint;
 use crate::steps::Reported;
 use outcome::Judged;
-use parse::{RawCase, RawVerdict};
+use raw::{RawCase, RawVerdict};
 
 /// The most bytes of a report that are read: 256 MiB. Look at the file's size before it is loaded.
 pub const MAX_REPORT_BYTES: usize = 256 * 1024 * 1024;
@@ -36,16 +37,30 @@ const CUT: &str = "\n[...]\n";
 /// unique in the report, and an identity derived from suite, case, matrix and that name. Test cases are taken from
 /// test suites nested at any depth.
 ///
-/// Names and messages are what the file says: they are to be redacted before they are recorded.
+/// Names and messages are what the file says; where there are secrets, use [`read_redacted`].
 ///
 /// # Errors
 /// [`ReportError`] with place and mend: too large, too deep, too many cases, another encoding, a document type
 /// declaration, not well-formed, cut short, not a JUnit report.
 pub fn read(xml: &[u8], identity: (&str, &str, &str)) -> Result<Vec<Reported>, ReportError> {
+    read_redacted(xml, identity, &str::to_owned)
+}
+
+/// The same as [`read`], with every text redacted before it is cut to its bound: of a secret in the middle of a cut, no
+/// half stays. Identities and fingerprints are made of the redacted texts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_redacted(
+    xml: &[u8],
+    identity: (&str, &str, &str),
+    redact: &dyn Fn(&str) -> String,
+) -> Result<Vec<Reported>, ReportError> {
     if xml.len() > MAX_REPORT_BYTES {
         return Err(ReportError::TooLarge { bytes: xml.len(), limit: MAX_REPORT_BYTES });
     }
-    let cases = parse::parse(&decode::decode(xml)?)?;
+    let mut cases = parse::parse(&decode::decode(xml)?)?;
+    cases.iter_mut().for_each(|case| case.change_texts(redact));
     let names = name::names(&cases);
     Ok(cases.iter().zip(names).map(|(case, name)| reported(case, name, identity)).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use testledger_schemas::Hash;
 
-use super::parse::RawCase;
+use super::raw::RawCase;
 
 /// The most bytes a name has; a longer one is cut and ends in 16 digits of its SHA-256.
 pub const MAX_NAME_BYTES: usize = 1024;

@@ -2,7 +2,7 @@
 
 use testledger_schemas::StepOutcome::{self, Error, Failed, Passed, Skipped, Timeout};
 
-use super::parse::{RawCase, RawVerdict};
+use super::raw::{RawCase, RawVerdict};
 
 /// A child element of a test case that says how it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,6 +8,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use super::ReportError;
 use super::escape::resolved;
 use super::outcome::Element;
+use super::raw::{RawCase, RawVerdict, attributes, values};
 
 /// The most test cases a report may have.
 pub const MAX_CASES: usize = 1_000_000;
@@ -15,36 +16,6 @@ pub const MAX_CASES: usize = 1_000_000;
 pub const MAX_DEPTH: usize = 64;
 /// The most bytes that the names of the enclosing suites may have together.
 const MAX_SUITES_BYTES: usize = 512;
-
-/// A test case as the report has it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RawCase {
-    pub(super) classname: String,
-    pub(super) name: String,
-    pub(super) file: String,
-    pub(super) time: Option<String>,
-    pub(super) status: String,
-    /// The names of the enclosing suites, outermost first, joined by `::`.
-    pub(super) suites: Arc<str>,
-    pub(super) verdicts: Vec<RawVerdict>,
-}
-
-/// A child element that says how a test case ended.
-#[derive(Clone, Debug)]
-pub(super) struct RawVerdict {
-    pub(super) element: Element,
-    pub(super) kind: String,
-    pub(super) message: String,
-    pub(super) text: String,
-}
-
-impl RawVerdict {
-    /// Whether its message (or, where there is none, its text) begins so.
-    pub(super) fn says(&self, start: &str) -> bool {
-        let said = if self.message.is_empty() { self.text.trim_start() } else { &self.message };
-        said.starts_with(start)
-    }
-}
 
 /// An element that is open.
 enum Open {
@@ -212,30 +183,4 @@ fn suite_path(outer: &str, name: &str) -> Arc<str> {
         (false, false) => format!("{outer}::{name}"),
     };
     Arc::from(&joined[..joined.floor_char_boundary(MAX_SUITES_BYTES)])
-}
-
-/// What the attributes of a test case (or, for its name, of a suite) say.
-fn attributes(start: &BytesStart) -> RawCase {
-    let [classname, name, file, time, status, result] =
-        values(start, ["classname", "name", "file", "time", "status", "result"]);
-    // GoogleTest before 1.10 has `status`, later ones `result` too; xUnit converters have `result` only.
-    let status = status.filter(|status| status != "run").or(result).unwrap_or_default();
-    RawCase {
-        classname: classname.unwrap_or_default(),
-        name: name.unwrap_or_default(),
-        file: file.unwrap_or_default(),
-        time,
-        status,
-        ..RawCase::default()
-    }
-}
-
-/// The values of these attributes. One that is not well-formed is passed over with those after it.
-fn values<const N: usize>(start: &BytesStart, names: [&str; N]) -> [Option<String>; N] {
-    let mut values = [const { None }; N];
-    for attribute in start.attributes().with_checks(false).filter_map(Result::ok) {
-        let Some(at) = names.iter().position(|name| name.as_bytes() == attribute.key.as_ref()) else { continue };
-        values[at] = Some(resolved(&String::from_utf8_lossy(&attribute.value)).into_owned());
-    }
-    values
 }

@@ -131,6 +131,18 @@ fn texts_are_bounded_and_tolerated() {
 }
 
 #[test]
+fn secrets_are_redacted_before_anything_is_cut() {
+    let half = (MAX_MESSAGE_BYTES - CUT.len()) / 2;
+    let text = format!("{}hunter2{}", "a".repeat(half - 3), "b".repeat(MAX_MESSAGE_BYTES));
+    let xml = format!(
+        "<testsuite name='hunter2'><testcase name='t[hunter2]'><failure message='hunter2'>{text}</failure></testcase></testsuite>"
+    );
+    let reported = read_redacted(xml.as_bytes(), IDENTITY, &|text| text.replace("hunter2", "***")).unwrap();
+    assert_eq!(reported[0].case.name, "***::t[***]");
+    assert!(!reported[0].case.message.contains("hun"), "{}", reported[0].case.message);
+}
+
+#[test]
 fn each_chunk_fits_a_commit_and_nothing_is_lost() {
     let message = "\u{1}".repeat(MAX_MESSAGE_BYTES);
     let case = |at: usize| format!("<testcase name='{at}'><failure>{message}</failure></testcase>");

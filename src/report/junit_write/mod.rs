@@ -20,48 +20,48 @@ use testledger_schemas::{ExecutionStatus, StepOutcome};
 
 use super::model::{EndReason, ExecutionReport, ReportedEntry, RunReport, StepReport};
 
-/// A run as JUnit XML. Texts are cleared of terminal escapes and of characters that XML cannot hold.
+/// The run as JUnit XML. Texts are cleared of terminal escapes and of characters that XML cannot hold.
 #[must_use]
 pub fn write(report: &RunReport) -> String {
     write_all(std::slice::from_ref(report))
 }
 
-/// Several runs as one JUnit XML report, named after the first.
+/// Several runs, one after the other, as one report. It bears the name and the id of a run where there is but one.
 #[must_use]
 pub fn write_all(reports: &[RunReport]) -> String {
-    let first = reports.first().and_then(RunReport::root);
-    let mut written = Report::new(text(first.map_or("", |root| &root.label)));
-    if let Some(root) = first {
+    let roots = || reports.iter().filter_map(RunReport::root);
+    let only = roots().next().filter(|_| reports.len() == 1);
+    let mut written = Report::new(text(only.map_or("testledger", |root| &root.label)));
+    if let Some(root) = only {
         written.set_uuid(root.id.0);
     }
-    let times = reports.iter().filter_map(RunReport::root).map(ExecutionReport::duration_ms);
-    written.set_time(Duration::from_millis(times.sum()));
+    let total_ms = roots().map(ExecutionReport::duration_ms).fold(0, u64::saturating_add);
+    written.set_time(Duration::from_millis(total_ms));
     for report in reports {
-        add(&mut written, report);
+        written.add_test_suites(suites(report));
     }
     // Writing to a string can only fail for want of memory; an empty report is then no report to any reader.
     written.to_string().unwrap_or_default()
 }
 
-fn add(written: &mut Report, report: &RunReport) {
-    let root = report.root();
-    let mut own = TestSuite::new(text(root.map_or("", |root| &root.suite)));
-    let mut reported = Vec::new();
+/// The suites of one run: its own cases, unless reported results say all, and one for each step with a report.
+fn suites(report: &RunReport) -> Vec<TestSuite> {
+    let Some(root) = report.root() else { return vec![] };
+    let mut own = TestSuite::new(text(&root.suite));
+    own.set_time(Duration::from_millis(root.duration_ms()));
+    own.extra.insert(text("timestamp"), text(&root.requested_at.to_string()));
+    own.add_property((text("testledger.execution"), text(&root.id.to_string())));
+    let mut suites = Vec::new();
     for case in report.cases() {
         if !is_said_by_reports(case) {
             own.add_test_case(own_case(case));
         }
-        reported.extend(case.final_steps().filter(|step| !step.reported.is_empty()).map(|step| step_suite(case, step)));
+        suites.extend(case.final_steps().filter(|step| !step.reported.is_empty()).map(|step| step_suite(case, step)));
     }
-    if let Some(root) = root {
-        own.set_time(Duration::from_millis(root.duration_ms()));
-        own.extra.insert(text("timestamp"), text(&root.requested_at.to_string()));
-        own.add_property((text("testledger.execution"), text(&root.id.to_string())));
+    if !own.test_cases.is_empty() || suites.is_empty() {
+        suites.insert(0, own);
     }
-    if !own.test_cases.is_empty() || reported.is_empty() {
-        written.add_test_suite(own);
-    }
-    written.add_test_suites(reported);
+    suites
 }
 
 /// A text that XML can hold: `quick_junit` takes away escapes and control characters, but not the two non-characters

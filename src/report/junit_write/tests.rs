@@ -46,6 +46,15 @@ fn an_empty_run_is_a_report_too() {
     assert_eq!(outcomes(&write(&running)), OutcomeTally::from([(StepOutcome::Error, 1)]));
 }
 
+#[test]
+fn several_runs_are_one_report() {
+    let runs = [every_ending().report(), Sample::command("true").report()];
+    let mut expected = outcomes(&write(&runs[0]));
+    *expected.entry(StepOutcome::Error).or_default() += 1;
+    assert_eq!(outcomes(&write_all(&runs)), expected);
+    assert!(outcomes(&write_all(&[])).is_empty());
+}
+
 fn reported() -> impl Strategy<Value = Reported> {
     let outcome = prop::sample::select(vec![
         StepOutcome::Passed,

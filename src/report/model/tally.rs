@@ -1,9 +1,11 @@
 //! How many cases had each status, and how many steps and reported results each outcome.
 
+use std::collections::BTreeMap;
+
 use testledger_schemas::StepOutcome;
 use testledger_schemas::event::{OutcomeTally, StatusTally};
 
-use super::RunReport;
+use super::{ReportedEntry, RunReport};
 
 impl RunReport {
     /// How many cases are in each status now.
@@ -31,8 +33,23 @@ impl RunReport {
     /// Outcomes that tools reported of their own test cases, in each case's last attempt.
     #[must_use]
     pub fn reported_outcomes(&self) -> OutcomeTally {
-        let steps = self.cases().flat_map(|case| case.final_steps());
-        tally(steps.flat_map(|step| &step.reported).map(|entry| entry.result.outcome))
+        tally(self.reported().map(|entry| entry.result.outcome))
+    }
+
+    /// How many of those have each of the tools' own words (`xfail`, `flaky`), by outcome.
+    #[must_use]
+    pub fn reported_details(&self) -> BTreeMap<(StepOutcome, String), u64> {
+        let mut tally = BTreeMap::new();
+        for entry in self.reported() {
+            if let Some(detail) = &entry.result.detail {
+                *tally.entry((entry.result.outcome, detail.clone())).or_default() += 1;
+            }
+        }
+        tally
+    }
+
+    fn reported(&self) -> impl Iterator<Item = &ReportedEntry> {
+        self.cases().flat_map(|case| case.final_steps()).flat_map(|step| &step.reported)
     }
 }
 

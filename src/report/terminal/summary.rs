@@ -1,5 +1,7 @@
 //! The end of a run: how many of what, how long, what did not pass, and where to look closer.
 
+use std::collections::BTreeMap;
+
 use testledger_schemas::event::{ExecutionKind, OutcomeTally};
 use testledger_schemas::{ExecutionStatus, StepOutcome};
 
@@ -17,6 +19,9 @@ const MESSAGE_WIDTH: usize = 400;
 /// The line above the summary.
 const RULE: &str = "────────────";
 
+/// How many reported results have each of the tools' own words, by outcome.
+type Details = BTreeMap<(StepOutcome, String), u64>;
+
 /// What the summary ends with.
 #[derive(Clone, Debug, Default)]
 pub struct Closing {
@@ -33,8 +38,8 @@ pub(super) fn full(report: &RunReport, closing: &Closing) -> String {
     if root.kind == ExecutionKind::Suite {
         text.push_str(&field("cases", &cases(report)));
     }
-    text.push_str(&field("steps", &outcomes(&report.step_outcomes())));
-    text.push_str(&field("reported", &outcomes(&report.reported_outcomes())));
+    text.push_str(&field("steps", &outcomes(&report.step_outcomes(), &Details::new())));
+    text.push_str(&field("reported", &outcomes(&report.reported_outcomes(), &report.reported_details())));
     text.push_str(&field("slowest", &slowest(report)));
     if root.kind == ExecutionKind::Suite {
         text.push_str(&not_passed(report));
@@ -48,7 +53,7 @@ pub(super) fn full(report: &RunReport, closing: &Closing) -> String {
 /// The summary of a wrapped command, whose own output stands above it.
 pub(super) fn short(report: &RunReport, closing: &Closing) -> String {
     let Some(root) = report.root() else { return String::new() };
-    let reported = outcomes(&report.reported_outcomes());
+    let reported = outcomes(&report.reported_outcomes(), &report.reported_details());
     let reported = if reported.is_empty() { reported } else { format!(", reported {reported}") };
     let page = closing.page.as_deref().map_or(String::new(), |page| format!("  page {page}"));
     format!(
@@ -121,15 +126,23 @@ fn status_word(status: ExecutionStatus) -> &'static str {
     }
 }
 
-/// `14: 5 passed, 4 failed, ...`; empty where there are none.
-fn outcomes(tally: &OutcomeTally) -> String {
+/// `14: 5 passed, 4 failed (1 xpass), ...`; empty where there are none.
+fn outcomes(tally: &OutcomeTally, details: &Details) -> String {
     let total: u64 = tally.values().sum();
     let part = |outcome: &StepOutcome| {
         let count = tally.get(outcome)?;
-        Some(styled(of_outcome(*outcome), &format!("{count} {}", outcome_word(*outcome))))
+        let said = styled(of_outcome(*outcome), &format!("{count} {}", outcome_word(*outcome)));
+        Some(format!("{said}{}", of_these(*outcome, details)))
     };
     let parts: Vec<String> = StepOutcome::ALL.iter().filter_map(part).collect();
     if total == 0 { String::new() } else { format!("{total}: {}", parts.join(", ")) }
+}
+
+/// ` (17 xfail, 1 todo)`; empty where the tools say no more than the outcome.
+fn of_these(outcome: StepOutcome, details: &Details) -> String {
+    let said = details.iter().filter(|((of, _), _)| *of == outcome);
+    let said: Vec<String> = said.map(|((_, detail), count)| format!("{count} {}", printable(detail))).collect();
+    if said.is_empty() { String::new() } else { format!(" ({})", said.join(", ")) }
 }
 
 fn slowest(report: &RunReport) -> String {

@@ -154,12 +154,11 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn a_value_equals_its_own_text_and_differs_from_every_other(a in any_json(), b in any_json()) {
+    fn a_value_equals_its_own_text_and_equality_has_no_direction(a in any_json(), b in any_json()) {
         prop_assert_eq!(check(&equals(&a.to_string()), Some(&a)), Vec::<String>::new());
         let (there, back) = (check(&equals(&b.to_string()), Some(&a)), check(&equals(&a.to_string()), Some(&b)));
         prop_assert_eq!(there.len(), back.len());
-        // Where the values have no numbers that are written in two ways, equality is that of the JSON texts.
-        prop_assert!(there.is_empty() || a.to_string() != b.to_string());
+        prop_assert!(there.is_empty() || a != b);
         prop_assert!(there.iter().all(|line| line.starts_with("$.x")));
     }
 }

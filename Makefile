@@ -1,0 +1,50 @@
+# Everything a developer, a CI job or a curious visitor does here. `make help` lists it.
+
+CARGO ?= cargo
+# What has to be built first is cargo's own business: every target here is only a name.
+.PHONY: help run run-failing test check fmt lint docs schemas bench shows clean
+
+help: ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: ## Build everything and run the example plan on the embedded log
+	$(CARGO) build --locked --package testledger --package shop
+	target/debug/testledger run examples/shop.yaml
+
+run-failing: ## The same for a plan that fails, to see how that looks
+	$(CARGO) build --locked --package testledger
+	target/debug/testledger run examples/failing.yaml
+
+test: ## All tests (with cargo-nextest where it is installed)
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --locked --workspace --no-fail-fast; \
+	else \
+		$(CARGO) test --locked --workspace --no-fail-fast; \
+	fi
+
+check: fmt lint schemas-check docs ## Format, lints, published schemas, documentation
+
+fmt:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+schemas: ## Write the published JSON Schemas anew
+	$(CARGO) run --locked --quiet --package testledger --example publish_schemas
+
+.PHONY: schemas-check
+schemas-check: ## Whether the published JSON Schemas are those of the code
+	$(CARGO) test --locked --quiet --package testledger --test published
+
+bench: ## Benchmarks: ratios against a baseline in the same run
+	$(CARGO) bench --locked --package testledger --bench append
+
+shows: ## Every figure that the project claims, measured anew (some ten minutes)
+	shows/all.sh
+
+clean: ## Remove what was built
+	$(CARGO) clean
