@@ -80,7 +80,8 @@ fn definition_of<T: JsonSchema>() -> Value {
 
 /// The stored shape of one type of event: its fields are split into `data` and `content`.
 fn stored_event(name: &str, version: u32, mut fields: Value) -> Value {
-    let content = fields["properties"].as_object_mut().and_then(|properties| properties.remove("content"));
+    let properties = fields.get_mut("properties").and_then(Value::as_object_mut);
+    let content = properties.and_then(|properties| properties.remove("content"));
     if let Some(Value::Array(required)) = fields.get_mut("required") {
         required.retain(|field| field != "content");
     }

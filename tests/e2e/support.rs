@@ -78,11 +78,6 @@ impl Started {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// Whether it has ended; it stays to be waited for.
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
     /// Waits for its end.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
