@@ -7,6 +7,8 @@ mod torture;
 
 use std::process::ExitCode;
 
+use libtest_mimic::{Arguments, Trial};
+
 /// So often one of the writers is killed.
 const KILLS: usize = 3;
 /// When within their lives they are killed.
@@ -17,6 +19,14 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|arg| arg == torture::WRITER) {
         return torture::writer_main(&args[1..]);
     }
+    let trial = Trial::test("two_processes_append_while_one_is_killed", || {
+        one_is_killed();
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+fn one_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let found = torture::torture(folder.path(), KILLS, SEED);
     println!(
@@ -27,5 +37,4 @@ fn main() -> ExitCode {
     assert_eq!((found.lost, found.duplicated), (0, 0));
     assert_eq!(found.positions, found.events, "positions are dense");
     assert!(found.stored >= found.acknowledged);
-    ExitCode::SUCCESS
 }

@@ -170,7 +170,7 @@ impl<'a> Attempt<'a> {
         let commands = [
             Command::MakeReady,
             Command::Claim(self.engine.worker()),
-            Command::Start(self.engine.place.clone()),
+            Command::Start(record::place(&self.engine.place, &self.redactor)),
             self.start_step(&due, 0),
         ];
         let acted = self.act(&commands).await?;

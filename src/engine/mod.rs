@@ -156,6 +156,8 @@ impl Engine {
         stop: &Stop,
     ) -> Result<Execution, ExecutionError> {
         let mut execution = Execution::load(Arc::clone(&self.journal), id, id).await?;
+        // Whoever cancels this execution has not asked for what else the caller has in mind.
+        let stop = &stop.narrower();
         let _watch = self.watched.watch(id, stop.clone());
         for _ in 0..MAX_TURNS {
             match follow::until_released(self, &mut execution, stop).await? {

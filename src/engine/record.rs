@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use testledger_schemas::event::{
-    ReportContent, StepErrorFacts, StepFinished, StepInputs, StepOutputs, StepResultsReported, StepRun,
+    ReportContent, StartContent, StepErrorFacts, StepFinished, StepInputs, StepOutputs, StepResultsReported, StepRun,
 };
 
 use crate::report::fingerprint::fingerprint;
@@ -72,6 +72,13 @@ pub fn reported(run: &StepRun, reported: &[Reported]) -> Vec<StepResultsReported
             }
         })
         .collect()
+}
+
+/// Where an attempt runs, redacted.
+#[must_use]
+pub fn place(place: &StartContent, redactor: &Redactor) -> StartContent {
+    let environment = place.environment.iter().map(|(name, value)| (name.clone(), redactor.text(value)));
+    StartContent { environment: environment.collect(), directory: redactor.text(&place.directory), ..place.clone() }
 }
 
 /// What a step is given, redacted.

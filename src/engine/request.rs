@@ -41,20 +41,21 @@ impl Engine {
     /// [`ExecutionError::Refused`] if the idempotency key was used for something else; or if the log cannot be written.
     pub async fn request(self: &Arc<Self>, plan: &Plan, options: &RequestOptions) -> Result<Requested, ExecutionError> {
         let plan_hash = self.journal.log.put_artifact(plan.to_bytes()).await?;
+        let body = body_of(plan);
         let id = match &options.idempotency_key {
             Some(key) => ExecutionId::for_key(key),
             None => self.journal.ids.execution_id(),
         };
         let mut root = Execution::unread(Arc::clone(&self.journal), id, id);
         let request = if plan.is_suite {
-            suite_request(plan, plan_hash, options)
+            suite_request(plan, plan_hash, body, options)
         } else {
             let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
-            case_request(plan, case, plan_hash, options, None, self.settings.max_interruptions)
+            case_request(plan, case, (plan_hash, body), options, None, self.settings.max_interruptions)
         };
         let events = root.act(&[Command::Request(Box::new(request))]).await?;
         if plan.is_suite && !root.state().is_final() {
-            self.request_children(plan, plan_hash, options, id).await?;
+            self.request_children(plan, (plan_hash, body), options, id).await?;
         }
         if !root.state().is_final() {
             root.act(&[Command::MakeReady]).await?;
@@ -66,7 +67,7 @@ impl Engine {
     async fn request_children(
         self: &Arc<Self>,
         plan: &Plan,
-        plan_hash: Hash,
+        hashes: (Hash, Hash),
         options: &RequestOptions,
         parent: ExecutionId,
     ) -> Result<(), ExecutionError> {
@@ -76,7 +77,7 @@ impl Engine {
             .cases
             .iter()
             .map(|case| {
-                let request = case_request(plan, case, plan_hash, &of_child, Some(parent), max_interruptions);
+                let request = case_request(plan, case, hashes, &of_child, Some(parent), max_interruptions);
                 (self.child(parent, case), request)
             })
             .collect();
@@ -93,7 +94,12 @@ impl Engine {
     }
 }
 
-fn suite_request(plan: &Plan, plan_hash: Hash, options: &RequestOptions) -> ExecutionRequested {
+/// The hash of what a request means: the plan, whatever path it was read from.
+fn body_of(plan: &Plan) -> Hash {
+    Plan { source: String::new(), ..plan.clone() }.hash()
+}
+
+fn suite_request(plan: &Plan, plan_hash: Hash, body: Hash, options: &RequestOptions) -> ExecutionRequested {
     ExecutionRequested {
         kind: ExecutionKind::Suite,
         plan: plan_hash,
@@ -115,7 +121,7 @@ fn suite_request(plan: &Plan, plan_hash: Hash, options: &RequestOptions) -> Exec
         },
         revision: options.revision.clone(),
         idempotency_key: options.idempotency_key.clone(),
-        body: plan_hash,
+        body,
         retry_of: options.retry_of,
         content: RequestContent { name: plan.name.clone(), source: plan.source.clone(), params: plan.params.clone() }
             .into(),
@@ -125,7 +131,7 @@ fn suite_request(plan: &Plan, plan_hash: Hash, options: &RequestOptions) -> Exec
 fn case_request(
     plan: &Plan,
     case: &Case,
-    plan_hash: Hash,
+    (plan_hash, body): (Hash, Hash),
     options: &RequestOptions,
     parent_id: Option<ExecutionId>,
     max_interruptions: u32,
@@ -145,7 +151,7 @@ fn case_request(
         limits: case.limits(max_interruptions),
         revision: options.revision.clone(),
         idempotency_key: options.idempotency_key.clone(),
-        body: plan_hash,
+        body,
         retry_of: options.retry_of,
         content: RequestContent { name: case.name.clone(), source: plan.source.clone(), params: Default::default() }
             .into(),

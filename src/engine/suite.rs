@@ -11,13 +11,13 @@ use testledger_schemas::{ExecutionStatus, Plan, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engine::Engine;
 use crate::engine::case::{self, AttemptEnd};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::schedule::Schedule;
 use crate::engine::services::Services;
 use crate::engine::stop::Stop;
+use crate::engine::{Engine, record};
 use crate::execution::Refusal;
 use crate::ports::clock::ms;
 
@@ -39,7 +39,8 @@ pub async fn run(
     }
     let began = Instant::now();
     let stop = &stop.narrower();
-    let claim = [Command::MakeReady, Command::Claim(engine.worker()), Command::Start(engine.place.clone())];
+    let place = record::place(&engine.place, &engine.redactor(plan));
+    let claim = [Command::MakeReady, Command::Claim(engine.worker()), Command::Start(place)];
     match root.act(&claim).await {
         Ok(_) => {}
         Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {
