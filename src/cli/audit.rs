@@ -44,6 +44,7 @@ pub async fn export(context: &Context, output: Option<&Path>) -> Result<Exit, Fa
     let (log, _) = open::existing_log(context).await?;
     let failed = |error: ExportError| match error {
         ExportError::Store(error) => error.into(),
+        ExportError::Io(error) => error.into(),
         other => Failure::new(Exit::OutputNotWritten, other),
     };
     match output {

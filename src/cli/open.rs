@@ -39,11 +39,11 @@ pub async fn existing_log(context: &Context) -> Result<(SharedLog, PathBuf), Fai
             format!("there is no log at {}: run something first, or name another with --store", path.display());
         return Err(Failure::new(Exit::StoreUnavailable, message));
     }
-    Ok((open(&path).await?, path))
+    Ok((open(context, &path).await?, path))
 }
 
-async fn open(path: &Path) -> Result<SharedLog, Failure> {
-    Ok(SqliteLog::open(path).await?)
+async fn open(context: &Context, path: &Path) -> Result<SharedLog, Failure> {
+    Ok(SqliteLog::open_patiently(path, context.settings.store_patience).await?)
 }
 
 /// A running engine with what it stands on.
@@ -63,7 +63,7 @@ impl Running {
     /// # Errors
     /// [`Failure`].
     pub async fn start(context: &Context) -> Result<Self, Failure> {
-        let log = open(&store_path(context)?).await?;
+        let log = open(context, &store_path(context)?).await?;
         let spawner = Spawner::start().await.map_err(|error| Failure::new(Exit::Internal, error))?;
         let parts = Parts {
             log: Arc::clone(&log),

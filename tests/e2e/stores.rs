@@ -117,3 +117,48 @@ fn a_tampered_log_does_not_verify() {
     other.run(&["audit", "verify", "--expect", anchor]).expect(112);
     other.run(&["audit", "verify", "--expect", "nonsense"]).expect(2);
 }
+
+/// Another program holds the write lock for longer than the patience.
+fn locked(place: &Place) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(place.store()).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    connection
+}
+
+#[test]
+fn a_store_that_stays_locked_ends_the_run_and_its_processes() {
+    let place = Place::new().env("TESTLEDGER_STORE_PATIENCE", "300ms");
+    place.run(&["run", "--", "true"]).expect(0);
+    let plan = "suite: s\ncases:\n  - { id: a, steps: [{ id: x, run: 'touch up; until [ -f go ]; do sleep 0.01; done' }, { id: y, run: \
+                'touch never' }] }\n  - { id: b, steps: [{ id: x, run: 'setsid sleep 600 & sleep 600' }] }\n";
+    place.file("plan.yaml", plan);
+    let run = place.start(&["run", "plan.yaml", "--jobs", "2"]);
+    place.await_file("up");
+    let lock = locked(&place);
+    place.file("go", "");
+    let ended = run.wait().expect(111);
+    assert!(ended.err().contains("locked by another process"), "{}", ended.all());
+    assert!(!place.path().join("never").exists(), "a step was begun that the log does not know");
+    place.no_process_is_left();
+    let refused = place.run(&["run", "--", "true"]).expect(111);
+    assert!(refused.err().contains("locked by another process"), "{}", refused.all());
+    // Reading needs no lock.
+    assert!(!place.events(&[]).is_empty());
+    lock.execute_batch("ROLLBACK").unwrap();
+    place.verify();
+    assert_eq!(place.status("s"), "RUNNING");
+    place.run(&["run", "--", "true"]).expect(0);
+}
+
+#[test]
+fn a_store_that_is_locked_for_a_moment_is_waited_for() {
+    let place = Place::new().env("TESTLEDGER_STORE_PATIENCE", "1m");
+    place.run(&["run", "--", "true"]).expect(0);
+    let lock = locked(&place);
+    let run = place.start(&["run", "--", "true"]);
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    lock.execute_batch("ROLLBACK").unwrap();
+    run.wait().expect(0);
+    place.verify();
+}
