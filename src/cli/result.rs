@@ -13,8 +13,8 @@ use crate::engine::overhead::OverheadSummary;
 pub struct RunResult {
     /// The execution.
     pub execution_id: ExecutionId,
-    /// The engine that ran it.
-    pub worker: WorkerId,
+    /// The engine that ran it, or was the last to do so; none if it never started.
+    pub worker: Option<WorkerId>,
     /// Its status.
     pub status: ExecutionStatus,
     /// The exit code that says the same.

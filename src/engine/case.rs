@@ -45,15 +45,21 @@ pub async fn run_alone(
     stop: &Stop,
 ) -> Result<(), ExecutionError> {
     let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
+    // Another engine may have begun it, and its next attempt may not be due yet.
+    wait_until(engine, execution.state().retry_at, stop).await;
     while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop).await? {
-        let wait = Duration::from_millis(not_before.since_ms(engine.journal.now()));
-        tokio::select! {
-            biased;
-            () = stop.token().cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
+        wait_until(engine, Some(not_before), stop).await;
     }
     Ok(())
+}
+
+async fn wait_until(engine: &Engine, due: Option<Timestamp>, stop: &Stop) {
+    let wait = due.map_or(0, |due| due.since_ms(engine.journal.now()));
+    tokio::select! {
+        biased;
+        () = stop.token().cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+    }
 }
 
 /// Runs one attempt, from the slot to the verdict.
