@@ -30,7 +30,7 @@ use crate::bus::{Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
-use crate::engine::overhead::Overheads;
+use crate::engine::overhead::{Durations, Overheads};
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
@@ -102,6 +102,7 @@ impl Engine {
             bus: Bus::default(),
             store_patience: parts.settings.store_patience,
             own: OwnCommits::default(),
+            latencies: Durations::default(),
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());

@@ -181,12 +181,10 @@ impl<'a> Cases<'a> {
 
     fn start(&mut self, case: usize, mut execution: Execution) {
         let (engine, plan, stop) = (Arc::clone(self.engine), Arc::clone(self.plan), self.stop.child());
+        let handed_out = Instant::now();
         self.tasks.spawn(async move {
             let _watch = engine.watched.watch(execution.id(), stop.clone());
-            let ran = match execution.refresh().await {
-                Ok(_) => case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop).await,
-                Err(error) => Err(error),
-            };
+            let ran = case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop, handed_out).await;
             (case, execution, ran)
         });
     }
