@@ -136,13 +136,12 @@ fn insert_raw(connection: &Connection, batches: &[Batch<'_>]) -> Duration {
     let began = Instant::now();
     for (page, json, rows) in batches {
         let transaction = connection.unchecked_transaction().unwrap();
-        let mut insert = transaction.prepare_cached("INSERT INTO commits VALUES (?1, ?2)").unwrap();
         for (id, json) in rows {
-            insert.execute(params![id, json]).unwrap();
+            let insert = transaction.prepare_cached("INSERT INTO commits VALUES (?1, ?2)");
+            insert.unwrap().execute(params![id, json]).unwrap();
         }
-        let mut insert = transaction.prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3)").unwrap();
-        insert.execute(params![page.number as i64, page.first_position as i64, json]).unwrap();
-        drop(insert);
+        let insert = transaction.prepare_cached("INSERT INTO pages VALUES (?1, ?2, ?3)");
+        insert.unwrap().execute(params![page.number as i64, page.first_position as i64, json]).unwrap();
         transaction.commit().unwrap();
     }
     began.elapsed()

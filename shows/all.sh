@@ -13,7 +13,8 @@ export SHOWS_DIR=$work
 figures=$work/figures.txt
 : >"$figures"
 
-shows=(thousand-cases long-stream log-growth torture-sqlite tamper-sqlite fuzz-inputs published-suites run-examples)
+# The benches come after the scripts: building them puts a `testledger` with test features in the place of the other.
+shows=(thousand-cases published-suites run-examples long-stream log-growth torture-sqlite tamper-sqlite fuzz-inputs)
 command_of() {
     case $1 in
         thousand-cases | published-suites) echo "shows/$1.sh" ;;

@@ -71,7 +71,9 @@ pub async fn attempt(
     handed_out: Instant,
 ) -> Result<AttemptEnd, ExecutionError> {
     let (_slot, granted) = slot(engine, handed_out).await?;
-    execution.refresh().await?;
+    if execution.state().status.is_none() {
+        execution.refresh().await?;
+    }
     if let Some(reason) = stop.reason() {
         execution.act(&[Command::RequestCancellation(reason)]).await?;
         return Ok(AttemptEnd::Over);

@@ -31,6 +31,7 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
 use crate::engine::overhead::{Durations, Overheads};
+use crate::engine::request::Requests;
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
@@ -83,6 +84,7 @@ pub struct Engine {
     slots: Arc<Semaphore>,
     watched: Arc<Watched>,
     head: Mutex<StreamHead>,
+    requested: Requests,
 }
 
 impl Engine {
@@ -118,6 +120,7 @@ impl Engine {
             place: parts.place,
             watched: Arc::clone(&watched),
             head: Mutex::new(StreamHead::EMPTY),
+            requested: Requests::default(),
         });
         watch::follow(Arc::clone(&journal), watched, from_page);
         engine.append_own(parts.process.into()).await?;

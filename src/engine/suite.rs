@@ -159,6 +159,7 @@ impl<'a> Cases<'a> {
             }
         }
         self.stop_all().await;
+        self.engine.requested.clear();
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(self.ended.clone()),
@@ -174,7 +175,7 @@ impl<'a> Cases<'a> {
         while !self.stopping && self.tasks.len() < jobs {
             let Some(case) = self.schedule.next() else { break };
             let idle = self.idle.remove(&case);
-            let execution = idle.unwrap_or_else(|| self.engine.child(self.parent, &self.plan.cases[case]));
+            let execution = idle.unwrap_or_else(|| self.engine.requested_child(self.parent, &self.plan.cases[case]));
             self.start(case, execution);
         }
     }
