@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use testledger_schemas::commit::{Commit, CommitId, Envelope, RecordedEvent, StreamHead};
+use testledger_schemas::commit::{Commit, Envelope, RecordedEvent, StreamHead};
 use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
-use testledger_schemas::{Event, Page, Timestamp};
+use testledger_schemas::{Event, Hash, Page, Timestamp};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -53,21 +53,22 @@ pub struct Appended {
     pub events: Arc<Vec<Event>>,
 }
 
-/// The commits this engine wrote and has not yet met again when following the log: it need not read its own.
+/// The commits this engine wrote and has not yet met again when following the log: it need not read its own. They are
+/// known by their hash: the same place in a stream may go to somebody else who is first.
 #[derive(Default)]
 pub struct OwnCommits {
-    open: Mutex<BTreeSet<CommitId>>,
+    open: Mutex<BTreeSet<Hash>>,
     /// Told when the last one was met.
     none_left: Notify,
 }
 
 impl OwnCommits {
-    fn add(&self, commit: CommitId) {
+    fn add(&self, commit: Hash) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(commit);
     }
 
     /// Whether this is one of them; it is forgotten then.
-    pub fn take(&self, commit: CommitId) -> bool {
+    pub fn take(&self, commit: Hash) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let was_own = open.remove(&commit);
         if was_own && open.is_empty() {
@@ -142,11 +143,11 @@ impl Journal {
         let commit = self.seal(place, &events)?;
         let (head, recorded_at) = (commit.head(), commit.recorded_at);
         let last_event = commit.events.last().map(|event| event.event_id);
-        self.own.add(commit.id);
-        let id = commit.id;
+        let hash = commit.hash;
+        self.own.add(hash);
         let began = Instant::now();
         if let Err(error) = self.log.append(commit).await {
-            self.own.take(id);
+            self.own.take(hash);
             return Err(error.into());
         }
         self.latencies.add(began.elapsed());
@@ -183,5 +184,19 @@ impl Journal {
             return Err(ExecutionError::Timeout { what: "a position for what was appended".to_owned(), waited_ms });
         }
         Ok(self.log.last_page().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_of_somebody_who_was_first_is_not_our_own() {
+        let own = OwnCommits::default();
+        let (ours, theirs) = (Hash::of(b"ours"), Hash::of(b"theirs"));
+        own.add(ours);
+        assert!(!own.take(theirs));
+        assert!(own.take(ours) && !own.take(ours));
     }
 }

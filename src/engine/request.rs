@@ -12,6 +12,7 @@ use testledger_schemas::{ExecutionId, Hash, Plan};
 use crate::engine::Engine;
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
+use crate::execution::Refusal;
 
 /// How many requests of children wait for their acknowledgement at once: they share commits to the disk.
 const REQUESTS_AT_ONCE: usize = 512;
@@ -78,8 +79,10 @@ impl Engine {
         if plan.is_suite && !root.state().is_final() {
             self.request_children(plan, (plan_hash, body), options, id).await?;
         }
-        if !root.state().is_final() {
-            root.act(&[Command::MakeReady]).await?;
+        match root.act(&[Command::MakeReady]).await {
+            // Somebody may have cancelled it meanwhile.
+            Ok(_) | Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {}
+            Err(error) => return Err(error),
         }
         Ok(Requested { execution: root, existed: events.is_empty() })
     }

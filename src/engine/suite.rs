@@ -34,8 +34,13 @@ pub async fn run(
     root: &mut Execution,
     stop: &Stop,
 ) -> Result<(), ExecutionError> {
-    if root.state().is_final() {
-        return Ok(());
+    match root.state().status {
+        // Cancelled before anybody had it: its cases may still be open.
+        Some(ExecutionStatus::Cancelled) => {
+            return Cases::new(engine, plan, root, stop).cancel_all(CancelReason::ParentCancelled).await.map(drop);
+        }
+        Some(_) | None if root.state().is_final() => return Ok(()),
+        Some(_) | None => {}
     }
     let began = Instant::now();
     let stop = &stop.narrower();
@@ -274,8 +279,10 @@ impl<'a> Cases<'a> {
         let cancelled = children.into_iter().map(|mut execution| async move {
             execution.refresh().await?;
             let command = match execution.state().status {
+                // It was never asked for: its suite was cancelled before that.
+                None => return Ok(None),
                 Some(ExecutionStatus::Pending) => Command::CancelUnstarted(reason),
-                Some(_) | None => Command::RequestCancellation(reason),
+                Some(_) => Command::RequestCancellation(reason),
             };
             execution.act(&[command]).await?;
             Ok::<_, ExecutionError>(execution.state().status)

@@ -74,8 +74,8 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, next: &mut u64) ->
         let foreign: Vec<CommitId> = pages
             .iter()
             .flat_map(|page| &page.entries)
+            .filter(|entry| !journal.own.take(entry.hash))
             .map(|entry| entry.commit)
-            .filter(|commit| !journal.own.take(*commit))
             .filter(|commit| commit.stream.execution().is_some_and(|id| watched.stop_of(id).is_some()))
             .collect();
         for commit in journal.log.read_commits(&foreign).await?.into_iter().flatten() {

@@ -33,6 +33,9 @@ pub(super) fn conclude(
     if let Some(open) = &state.open_step {
         return Err(Refusal::StepOpen(open.run.clone()));
     }
+    if state.is_suite() {
+        every_case_has_ended(state, &cases)?;
+    }
     let verdict = verdict(state, conclusion, &cases)?;
     let steps = state.steps.clone();
     let attempt = state.attempt;
@@ -60,23 +63,34 @@ fn verdict(state: &State, conclusion: &Conclusion, cases: &StatusTally) -> Resul
             state.cancellation.map(Verdict::Cancelled).ok_or(Refusal::Nonsense("nobody requested a cancellation"))
         }
         Conclusion::SetupFailed => Ok(Verdict::Failed(FailureReason::Setup)),
-        Conclusion::Finished if state.is_suite() => verdict_of_cases(state, cases),
+        Conclusion::Finished if state.is_suite() => Ok(verdict_of_cases(state, cases)),
         Conclusion::Finished => verdict_of_steps(state),
     }
 }
 
-fn verdict_of_cases(state: &State, cases: &StatusTally) -> Result<Verdict, Refusal> {
-    let expected = state.request.as_ref().map_or(0, |request| u64::from(request.cases));
-    let counted: u64 = cases.values().sum();
-    if counted != expected {
-        return Err(Refusal::Nonsense("not every case of the suite has an end"));
+fn cases_of(state: &State) -> u64 {
+    state.request.as_ref().map_or(0, |request| u64::from(request.cases))
+}
+
+/// Whatever the suite came to: its verdict is the last word, so none of its cases may still be on its way.
+fn every_case_has_ended(state: &State, cases: &StatusTally) -> Result<(), Refusal> {
+    let ended = cases.iter().filter(|(status, _)| status.is_final(false)).map(|(_, count)| count).sum::<u64>();
+    let all: u64 = cases.values().sum();
+    if ended == all && all == cases_of(state) {
+        Ok(())
+    } else {
+        Err(Refusal::Nonsense("not every case of the suite has an end"))
     }
+}
+
+fn verdict_of_cases(state: &State, cases: &StatusTally) -> Verdict {
+    let expected = cases_of(state);
     let passed = cases.get(&ExecutionStatus::Passed).copied().unwrap_or(0);
-    Ok(match state.cancellation {
+    match state.cancellation {
         Some(reason) if passed < expected => Verdict::Cancelled(reason),
         Some(_) | None if passed == expected => Verdict::Passed,
         Some(_) | None => Verdict::Failed(FailureReason::Case),
-    })
+    }
 }
 
 fn verdict_of_steps(state: &State) -> Result<Verdict, Refusal> {

@@ -175,7 +175,24 @@ fn a_suite_has_the_verdict_of_its_cases() {
         .and(Command::RequestCancellation(CancelReason::User))
         .when(finish(&mixed))
         .then(&["ExecutionCancelled"]);
-    running.when(conclude(Conclusion::SetupFailed)).then(&["ExecutionFailed"]);
+    let none = Command::Conclude {
+        conclusion: Conclusion::SetupFailed,
+        duration_ms: 1,
+        cases: [(ExecutionStatus::Cancelled, 3)].into(),
+    };
+    running.when(none).then(&["ExecutionFailed"]);
+}
+
+#[test]
+fn a_suite_ends_after_its_last_case_whatever_it_comes_to() {
+    let running = given().requested(suite(3)).running().and(Command::RequestCancellation(CancelReason::User));
+    for conclusion in [Conclusion::Finished, Conclusion::TimedOut, Conclusion::SetupFailed, Conclusion::Cancelled] {
+        running.when(conclude(conclusion.clone())).refused_somehow();
+        for open in [ExecutionStatus::Pending, ExecutionStatus::Running, ExecutionStatus::Retrying] {
+            let cases = [(ExecutionStatus::Passed, 2), (open, 1)].into();
+            running.when(Command::Conclude { conclusion: conclusion.clone(), duration_ms: 1, cases }).refused_somehow();
+        }
+    }
 }
 
 #[test]

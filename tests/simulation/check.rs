@@ -135,7 +135,10 @@ pub fn verdicts(world: &World, run: &Run) {
     for (execution, state) in &states {
         assert!(state.is_final(), "{execution} is left {:?}", state.status);
     }
-    let disturbed = world.stop_after.is_some() || world.plan.deadline_ms.is_some() || world.plan.fail_fast;
+    let disturbed = world.cancel.is_some()
+        || world.stop_after.is_some()
+        || world.plan.deadline_ms.is_some()
+        || world.plan.fail_fast;
     if disturbed {
         return;
     }
@@ -156,6 +159,33 @@ pub fn verdicts(world: &World, run: &Run) {
     if world.plan.is_suite {
         assert_eq!(states[&run.root].status, Some(root));
     }
+}
+
+/// The longest a cancellation by another process may go unnoticed.
+const NOTICED_WITHIN_MS: u64 = 1_000;
+
+/// No step begins later than a second after the cancellation of its execution, or of the suite it belongs to, and none
+/// is still under way. Returns whether a cancellation met something that was running.
+pub fn nothing_begins_after_a_cancellation(run: &Run) -> bool {
+    let events = |execution: ExecutionId| {
+        let commits = run.commits.iter().filter(move |commit| commit.id.stream.execution() == Some(execution));
+        commits.flat_map(|commit| commit.events.iter().map(|event| (commit.recorded_at, event.read().unwrap())))
+    };
+    let mut met = false;
+    for (execution, state) in final_states(run) {
+        let parent = state.request.as_ref().and_then(|request| request.parent_id);
+        let is_wish =
+            |event: &Event| matches!(event, Event::CancellationRequested(wish) if wish.reason == CancelReason::User);
+        let wishes = [Some(execution), parent].into_iter().flatten().flat_map(events);
+        let Some(wished) = wishes.filter(|(_, event)| is_wish(event)).map(|(at, _)| at).min() else { continue };
+        for (at, event) in events(execution).filter(|(at, _)| *at > wished) {
+            met |= matches!(event, Event::StepFinished(_));
+            let is_step = matches!(event, Event::StepStarted(_) | Event::StepFinished(_));
+            let late = at.since_ms(wished);
+            assert!(!is_step || late <= NOTICED_WITHIN_MS, "{execution}: {event:?} {late} ms after its cancellation");
+        }
+    }
+    met
 }
 
 /// The verdict of a case by its script alone: written anew, without the engine's code.

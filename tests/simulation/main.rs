@@ -57,6 +57,27 @@ fn faults_of_the_store_change_no_verdict() {
 }
 
 #[test]
+fn what_another_process_cancels_ends_within_a_second() {
+    let mut in_time = 0;
+    for seed in seeds() {
+        with_seed(seed, "cancelled by another process", || {
+            let world = World::of(seed).cancelled_by_another();
+            let run = world.run(None);
+            assert_eq!(run.ending, Ending::Finished);
+            check::whole_log(&run);
+            check::verdicts(&world, &run);
+            let world = world.without_faults();
+            let run = world.run(None);
+            check::whole_log(&run);
+            check::verdicts(&world, &run);
+            in_time += u64::from(check::nothing_begins_after_a_cancellation(&run));
+        });
+    }
+    eprintln!("{in_time} cancellations met something that was under way");
+    assert!(in_time > 0 || seeds().len() == 1, "no cancellation met anything");
+}
+
+#[test]
 fn a_crash_at_any_append_leaves_what_can_be_finished() {
     let (mut crashes, mut hit) = (0, 0);
     for seed in seeds() {

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use testledger::bus::Update;
+use testledger::engine::execution::Execution;
+use testledger::engine::journal::Journal;
 use testledger::engine::request::RequestOptions;
 use testledger::engine::stop::Stop;
 use testledger::engine::{Engine, Parts};
 use testledger::event_store::EventLog;
 use testledger::event_store::faults::{CrashPoint, Faults};
 use testledger::event_store::memory::MemoryLog;
-use testledger::ports::clock::VirtualClock;
+use testledger::ports::clock::{VirtualClock, ms};
 use testledger::ports::ids::SeededIds;
 use testledger::settings::Settings;
 use testledger::steps::http::HttpClient;
+use testledger_schemas::command::Command;
 use testledger_schemas::event::{CancelReason, StartContent, WorkerContent, WorkerStarted};
 use testledger_schemas::plan::{
     Action, Case, CaseType, CommandLine, OnInterrupt, Priority, Resume, Retries, RunAction, RunExpect, Step, TextExpect,
@@ -62,6 +65,17 @@ pub struct World {
     faults: Faults,
     /// When somebody presses Ctrl-C, if somebody does.
     pub stop_after: Option<Duration>,
+    /// When another process cancels something, and what.
+    pub cancel: Option<Cancel>,
+}
+
+/// A cancellation by another process.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancel {
+    /// When.
+    pub after: Duration,
+    /// Which case by its place; none for the whole execution.
+    pub case: Option<usize>,
 }
 
 impl World {
@@ -76,11 +90,23 @@ impl World {
         };
         let plan = plan(seed, &mut random);
         let stop_after = random.random_bool(0.2).then(|| Duration::from_millis(random.random_range(0..6_000)));
-        Self { seed, plan, jobs: random.random_range(1..4), faults, stop_after }
+        Self { seed, plan, jobs: random.random_range(1..4), faults, stop_after, cancel: None }
     }
 
     pub fn without_faults(mut self) -> Self {
         self.faults = Faults::none();
+        self
+    }
+
+    /// The same world, in which another process cancels the execution or one of its cases, and nobody presses Ctrl-C.
+    pub fn cancelled_by_another(mut self) -> Self {
+        let mut random = StdRng::seed_from_u64(!self.seed);
+        let case =
+            (self.plan.is_suite && random.random_bool(0.5)).then(|| random.random_range(0..self.plan.cases.len()));
+        // Some come before anything has begun.
+        let after = Duration::from_millis(random.random_range(0..3_000));
+        self.cancel = Some(Cancel { after, case });
+        self.stop_after = None;
         self
     }
 
@@ -104,6 +130,9 @@ impl World {
             let (plan, settings, seed, stop_after) = (self.plan.clone(), self.settings(), self.seed, self.stop_after);
             tokio::spawn(async move { drive(log, launcher, told, plan, settings, seed, stop_after).await })
         };
+        if let Some(cancel) = self.cancel {
+            tokio::spawn(cancel_from_elsewhere(log.reopen(), self.target(root, cancel), cancel.after, self.seed));
+        }
         let abort = engine.abort_handle();
         let ending = tokio::select! {
             biased;
@@ -117,6 +146,12 @@ impl World {
             }
         };
         self.remains(ending, root, &log, &launcher, &told).await
+    }
+
+    /// Which execution a cancellation is for.
+    pub fn target(&self, root: ExecutionId, cancel: Cancel) -> ExecutionId {
+        let case = cancel.case.map(|case| &self.plan.cases[case]);
+        case.map_or(root, |case| ExecutionId::child_of(root, &case.id, &case.matrix))
     }
 
     fn settings(&self) -> Settings {
@@ -147,6 +182,26 @@ impl World {
         let told = told.lock().unwrap().clone();
         let begun = launcher.begun.lock().unwrap().clone();
         Run { ending, root, appends, pages, commits, told, begun }
+    }
+}
+
+/// What `executions cancel` does, in a process of its own.
+async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: Duration, seed: u64) {
+    tokio::time::sleep(after).await;
+    let journal = Arc::new(Journal {
+        log: log.clone(),
+        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(1_000_000).plus_ms(ms(after)))),
+        ids: Arc::new(SeededIds::new(!seed)),
+        actor: "somebody else".to_owned(),
+        worker: None,
+        bus: Default::default(),
+        store_patience: Duration::from_secs(3600),
+        own: Default::default(),
+    });
+    let mut execution = Execution::load(journal, target, target).await.unwrap();
+    // Before it was asked for there is nothing to cancel.
+    if execution.state().status.is_some() {
+        execution.act(&[Command::RequestCancellation(CancelReason::User)]).await.unwrap();
     }
 }
 
