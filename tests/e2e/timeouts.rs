@@ -18,7 +18,7 @@ cases:
     let finished = &place.events_of("StepFinished")[0]["data"];
     assert_eq!(finished["outcome"], "TIMEOUT");
     assert_eq!(finished["signals_sent"][0], "TERM");
-    assert_eq!(place.status("t/c"), "FAILED");
+    assert_eq!(place.status("t/c"), "TIMEOUT");
     place.no_process_is_left();
 }
 
