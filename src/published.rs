@@ -1,18 +1,24 @@
 //! All published JSON Schemas: those of the vocabulary, and those of what the commands print with `--json`.
 
 use serde_json::Value;
+use testledger_schemas::published::{self, output_schema};
+
+use crate::audit::AuditReport;
+use crate::cli::result::RunResult;
+use crate::views::events::EventLine;
+use crate::views::query::ExecutionPage;
+use crate::views::show::ExecutionShow;
 
 /// Every schema with its file name in `schemas/json/`.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Value)> {
-    let of_output: [(&str, schemars::Schema); 5] = [
-        ("run.schema.json", schemars::schema_for!(crate::cli::result::RunResult)),
-        ("event-line.schema.json", schemars::schema_for!(crate::views::events::EventLine)),
-        ("executions-list.schema.json", schemars::schema_for!(crate::views::query::ExecutionPage)),
-        ("executions-show.schema.json", schemars::schema_for!(crate::views::show::ExecutionShow)),
-        ("audit-verify.schema.json", schemars::schema_for!(crate::audit::AuditReport)),
-    ];
-    let mut all = testledger_schemas::published::all();
-    all.extend(of_output.map(|(file, schema)| (file, schema.to_value())));
+    let mut all = published::all();
+    all.extend([
+        ("run.schema.json", output_schema::<RunResult>("testledger run")),
+        ("event-line.schema.json", output_schema::<EventLine>("testledger event line")),
+        ("executions-list.schema.json", output_schema::<ExecutionPage>("testledger executions list")),
+        ("executions-show.schema.json", output_schema::<ExecutionShow>("testledger executions show")),
+        ("audit-verify.schema.json", output_schema::<AuditReport>("testledger audit verify")),
+    ]);
     all
 }

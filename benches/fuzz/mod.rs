@@ -4,6 +4,7 @@
 mod events;
 mod mutate;
 mod plans;
+mod reports;
 
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,9 +25,14 @@ pub trait Target {
     fn read(&self, input: &[u8]) -> bool;
 }
 
-/// Every target. The report reader stands here as soon as there is one: `report::junit::read`.
+/// Every target.
 pub fn targets() -> Vec<Box<dyn Target>> {
-    vec![Box::new(plans::Plans::load()), Box::new(events::Events::load()), Box::new(events::Commits::load())]
+    vec![
+        Box::new(plans::Plans::load()),
+        Box::new(events::Events::load()),
+        Box::new(events::Commits::load()),
+        Box::new(reports::Reports::load()),
+    ]
 }
 
 /// What became of one target.

@@ -115,6 +115,7 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         bus: Default::default(),
         store_patience: context.settings.store_patience,
         own: Default::default(),
+        latencies: Default::default(),
     });
     let root = view.parent_id.unwrap_or(view.id);
     let mut execution = Execution::load(journal, view.id, root).await?;

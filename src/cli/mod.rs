@@ -1,6 +1,6 @@
 //! Arguments in, exit code out.
 //!
-//! [`args`] says what can be asked, [`exit`] what is answered; each command has a file of its own. [`open`] wires the
+//! [`args`] says what can be asked, [`exit`] what is answered; each command has a file of its own. `open` wires the
 //! log, the spawner and the engine together: the only place that does.
 
 pub mod args;

@@ -6,7 +6,7 @@ use testledger_schemas::event::{OutcomeTally, StatusTally};
 use testledger_schemas::page::Anchor;
 use testledger_schemas::{ExecutionId, ExecutionStatus, WorkerId};
 
-use crate::engine::overhead::OverheadSummary;
+use crate::engine::overhead::{OverheadParts, OverheadSummary};
 
 /// What a run has led to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -33,4 +33,8 @@ pub struct RunResult {
     pub anchor: Anchor,
     /// What this program itself cost each attempt.
     pub overhead: OverheadSummary,
+    /// The same, in its two parts.
+    pub overhead_parts: OverheadParts,
+    /// How long this program's appends took until they were durable.
+    pub appends: OverheadSummary,
 }

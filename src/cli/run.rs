@@ -186,6 +186,8 @@ async fn run_one(
             reported: report.reported_outcomes(),
             anchor,
             overhead: engine.overheads.summary(),
+            overhead_parts: engine.overheads.parts(),
+            appends: engine.journal.latencies.summary(),
         };
         let text = serde_json::to_string(&result).map_err(|error| Failure::new(Exit::Internal, error))?;
         writeln!(std::io::stdout(), "{text}")?;

@@ -32,7 +32,8 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::follow::Followed;
 use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
-use crate::engine::overhead::Overheads;
+use crate::engine::overhead::{Durations, Overheads};
+use crate::engine::request::Requests;
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
@@ -90,6 +91,7 @@ pub struct Engine {
     slots: Arc<Semaphore>,
     watched: Arc<Watched>,
     head: Mutex<StreamHead>,
+    requested: Requests,
 }
 
 impl Engine {
@@ -109,6 +111,7 @@ impl Engine {
             bus: Bus::default(),
             store_patience: parts.settings.store_patience,
             own: OwnCommits::default(),
+            latencies: Durations::default(),
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());
@@ -125,6 +128,7 @@ impl Engine {
             place: parts.place,
             watched: Arc::clone(&watched),
             head: Mutex::new(StreamHead::EMPTY),
+            requested: Requests::default(),
         });
         watch::follow(Arc::clone(&journal), watched, from_page);
         engine.append_own(parts.process.into()).await?;

@@ -50,7 +50,7 @@ impl Schedule {
     }
 
     /// The most urgent case that may start; of equals, the first in the plan.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn take_next(&mut self) -> Option<usize> {
         self.ready.pop_first().map(|(_, case)| case)
     }
 
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn drain(schedule: &mut Schedule) -> Vec<usize> {
-        std::iter::from_fn(|| schedule.next()).collect()
+        std::iter::from_fn(|| schedule.take_next()).collect()
     }
 
     #[test]
@@ -157,8 +157,8 @@ mod tests {
     fn stopping_names_everything_that_was_not_handed_out() {
         let normal = Priority::Normal;
         let mut schedule = Schedule::new(&[case("a", normal, &[]), case("b", normal, &["a"]), case("c", normal, &[])]);
-        assert_eq!(schedule.next(), Some(0));
+        assert_eq!(schedule.take_next(), Some(0));
         assert_eq!(schedule.stop(), [1, 2]);
-        assert_eq!(schedule.next(), None);
+        assert_eq!(schedule.take_next(), None);
     }
 }

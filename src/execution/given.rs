@@ -129,7 +129,7 @@ impl Then {
 
     #[track_caller]
     pub fn refused(self, refusal: &Refusal) {
-        assert_eq!(self.0.as_ref().map_err(|found| found), Err(refusal));
+        assert_eq!(self.0.as_ref(), Err(refusal));
     }
 
     #[track_caller]

@@ -1,4 +1,4 @@
-//! The decider of an execution: three pure functions, `initial`, [`evolve`] and [`decide`], over one [`State`].
+//! The decider of an execution: three pure functions, `initial`, [`evolve()`] and [`decide()`], over one [`State`].
 //!
 //! Nothing here waits, reads a clock or draws an id. The engine loads a stream by folding `evolve` over its events,
 //! asks `decide` what follows from a command, and appends the answer.

@@ -2,7 +2,7 @@
 //!
 //! The running time counts from the request's begin until the whole body is there. A body is read to its end however
 //! long it is, as a command's output is: what is beyond the cap is counted and hashed, never kept in memory, and the
-//! step's timeout bounds an endless one. Of a body that was cut nothing is expected or captured: see [`judge`]. Only a
+//! step's timeout bounds an endless one. Of a body that was cut nothing is expected or captured: see `judge`. Only a
 //! body from which a secret is captured is in memory twice for a moment (each up to the cap): it is recorded after the
 //! secret is known, and is not seen live.
 

@@ -1,5 +1,6 @@
 //! The first simulation: the production engine on virtual time, over the log in memory with seeded faults, and crashed at
 //! every append. A failure prints its seed; `TESTLEDGER_SIM_SEED=N` runs that seed alone, `TESTLEDGER_SIM_SEEDS=N` so many.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod check;
 mod launcher;

@@ -91,7 +91,7 @@ impl World {
     }
 
     async fn run_here(&self, crash: Option<(u64, CrashPoint)>) -> Run {
-        let log = MemoryLog::with_faults(self.faults.clone());
+        let log = MemoryLog::with_faults(self.faults);
         let launcher = Arc::new(SimLauncher::default());
         if let Some((append, point)) = crash {
             log.crash_at(append, point);

@@ -3,6 +3,14 @@
 
 use std::process::Command;
 
+/// Whether this run was asked for: `cargo bench` says `--bench`. `cargo test --all-targets` and nextest start benches,
+/// too, the latter with `--list`: they find nothing to do.
+pub fn is_asked() -> bool {
+    let arguments: Vec<_> = std::env::args().collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    has("--bench") && !has("--list")
+}
+
 /// Prints figures, and remembers whether all limits were kept.
 pub struct Show {
     seed: String,

@@ -45,8 +45,9 @@ impl ReportFile {
         let work = tokio::task::spawn_blocking(move || {
             let xml = self.load()?;
             let identity = (identity.0.as_str(), identity.1.as_str(), identity.2.as_str());
-            let reported = junit::read(&xml, identity).map_err(|error| self.tell(&error.to_string()))?;
-            Ok(reported.into_iter().map(|reported| redact(reported, &redactor)).collect())
+            // Redacted before anything is cut: a secret across a cut would show its half otherwise.
+            junit::read_redacted(&xml, identity, &|text| redactor.text(text))
+                .map_err(|error| self.tell(&redactor.text(&error.to_string())))
         });
         work.await.unwrap_or_else(|error| Err(format!("the report could not be read: {error}")))
     }
@@ -80,15 +81,6 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn redact(mut reported: Reported, redactor: &Redactor) -> Reported {
-    reported.case.name = redactor.text(&reported.case.name);
-    reported.case.message = redactor.text(&reported.case.message);
-    if let Some(error) = &mut reported.result.error {
-        error.fingerprint = redactor.text(&error.fingerprint);
-    }
-    reported
-}
-
 /// What a report says went wrong, with counts and the first names; none if nothing did.
 pub fn failures(reported: &[Reported]) -> Option<String> {
     let failed: Vec<_> = reported.iter().filter(|reported| is_failure(reported.result.outcome)).collect();
@@ -108,5 +100,28 @@ fn is_failure(outcome: StepOutcome) -> bool {
         | StepOutcome::Skipped
         | StepOutcome::Interrupted
         | StepOutcome::Blocked => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::junit::MAX_MESSAGE_BYTES;
+    use crate::steps::testing::context;
+
+    #[tokio::test]
+    async fn of_a_secret_no_half_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.xml");
+        let secret = "correct-horse-battery";
+        // Wherever the message is cut, a secret stands across the cut.
+        let message = secret.repeat(MAX_MESSAGE_BYTES / secret.len() * 4);
+        let xml = format!("<testsuite><testcase name='t {secret}'><failure>{message}</failure></testcase></testsuite>");
+        let report = ReportFile::look(path.clone()).await;
+        std::fs::write(&path, xml).unwrap();
+        let reported = report.read(&context(), Redactor::new([secret.to_owned()])).await.unwrap();
+        assert_eq!(reported[0].case.name, "t ***");
+        let left: String = reported[0].case.message.split("[...]").flat_map(|part| part.chars()).collect();
+        assert!(left.chars().all(|sign| sign == '*' || sign.is_whitespace()), "{left}");
     }
 }

@@ -1,7 +1,7 @@
 //! What must not be seen, found across chunk borders and in its common encodings, and shown as `***`.
 //!
 //! Every stretch of text that is covered by a secret, or by overlapping ones, is replaced by one `***`. How a secret may
-//! look is in [`variants`]: as it is, in Base64, percent-encoded, hexadecimal, and escaped for JSON, HTML and shells;
+//! look is in `variants`: as it is, in Base64, percent-encoded, hexadecimal, and escaped for JSON, HTML and shells;
 //! a secret of several lines also line by line.
 //!
 //! Limits, on purpose: secrets of fewer than [`MIN_SECRET_CHARS`] characters are not redacted (`1` or `no` would make

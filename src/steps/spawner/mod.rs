@@ -5,9 +5,9 @@
 //!    └───────────────(a socket for each command: what to run, signals; reports)──────────┘
 //! ```
 //!
-//! - The **spawner** ([`server`]) is started before the engine grows, stays small and has one thread, so that a fork of
+//! - The **spawner** (`server`) is started before the engine grows, stays small and has one thread, so that a fork of
 //!   it is cheap and safe. It never does anything slow: it takes descriptors, forks, reaps.
-//! - A **keeper** ([`keeper`]) is that fork: one for each command, and its subreaper (`prctl(2)`,
+//! - A **keeper** (`keeper`) is that fork: one for each command, and its subreaper (`prctl(2)`,
 //!   `PR_SET_CHILD_SUBREAPER`). So the command's descendants, those of `setsid` and double forks too, are exactly the
 //!   keeper's descendants, and the tree is gone when the keeper has no child left (`ECHILD`).
 //! - Engine dead (SIGKILL included): the sockets close, each keeper kills its tree until nothing is left. Spawner dead:
