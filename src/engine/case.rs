@@ -10,6 +10,7 @@ use testledger_schemas::plan::{Case, Step};
 use testledger_schemas::{Plan, StepKey, StepOutcome, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
@@ -22,6 +23,9 @@ use crate::steps::context::OutputLimits;
 use crate::steps::prepare::{Prepared, Scope, prepare, resolve_env};
 use crate::steps::redact::Redactor;
 use crate::steps::{StepContext, StepEnd, StepError, carry_out};
+
+/// How long a stop waits for the log to know of it.
+const WISH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What became of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -380,13 +384,44 @@ impl<'a> Attempt<'a> {
         let began = Instant::now();
         self.moments = Moments::default();
         let end = match &due.prepared {
-            Ok(prepared) => carry_out(prepared, &self.context(due)).await,
+            Ok(prepared) => {
+                let cancel = CancellationToken::new();
+                let context = StepContext { cancel: cancel.clone(), ..self.context(due) };
+                self.told_before_stopped(carry_out(prepared, &context), &cancel).await
+            }
             Err(reason) => StepEnd::error(ErrorKind::Template, self.redactor.text(reason), 0),
         };
         self.moments.end_now();
         let spawned = self.moments.spawned().unwrap_or(began);
         self.start_overhead.get_or_insert(spawned.saturating_duration_since(self.granted));
         within_capture_limit(end)
+    }
+
+    /// The wish to stop is durable before the step is told of it; but a log that is slow does not hold up the stop.
+    async fn told_before_stopped(
+        &mut self,
+        step: impl Future<Output = StepEnd>,
+        cancel: &CancellationToken,
+    ) -> StepEnd {
+        let mut step = std::pin::pin!(step);
+        tokio::select! {
+            biased;
+            end = &mut step => return end,
+            () = self.stop.token().cancelled() => {}
+        }
+        let wish: Vec<Command> = self.stop.wish().into_iter().collect();
+        let mut told = std::pin::pin!(self.execution.act(&wish));
+        let in_time = tokio::time::timeout(WISH_PATIENCE, &mut told).await;
+        cancel.cancel();
+        let (told, end) = match in_time {
+            Ok(told) => (told, step.await),
+            Err(_) => tokio::join!(told, step),
+        };
+        if let Err(error) = told {
+            // Whatever is wrong, the end of the step meets it again.
+            tracing::debug!(%error, "the wish to stop could not be recorded");
+        }
+        end
     }
 
     fn context(&self, due: &Due<'_>) -> StepContext {
