@@ -154,7 +154,7 @@ impl<'a> Attempt<'a> {
             ("suite", plan.suite.clone()),
             ("case", case.id.clone()),
         ];
-        let mut scope = Scope {
+        let scope = Scope {
             params: plan.params.clone(),
             matrix: case.matrix_values.clone(),
             facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -163,7 +163,6 @@ impl<'a> Attempt<'a> {
         let environment = resolve_env(&plan.env, &engine.environment, &scope)
             .and_then(|base| resolve_env(&case.env, &base, &scope))
             .map_err(|error| error.to_string());
-        scope.env = environment.clone().unwrap_or_default();
         Self {
             redactor: engine.redactor(plan),
             engine,
@@ -353,9 +352,10 @@ impl<'a> Attempt<'a> {
     fn due(&self, index: u32, step_attempt: u32) -> Result<Due<'a>, ExecutionError> {
         let step = self.case.steps.get(index as usize);
         let step = step.ok_or_else(|| ExecutionError::Internal(format!("the case has no step {index}")))?;
-        let prepared = self.environment.clone().and_then(|environment| {
-            prepare(self.plan, step, &environment, &self.scope).map_err(|error| error.to_string())
-        });
+        let prepared = match &self.environment {
+            Ok(environment) => prepare(self.plan, step, environment, &self.scope).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason.clone()),
+        };
         let run = StepRun { attempt: self.number, step: step.id.clone(), step_attempt };
         Ok(Due { step, run, prepared })
     }
