@@ -1,7 +1,7 @@
 //! What the commands print: JSON that fits its schema, help, JUnit XML that our own reader understands, exports, erasure.
 
 use serde_json::json;
-use testledger::report::junit;
+use testledger::steps::junit;
 use testledger_schemas::StepOutcome;
 
 use crate::support::{Place, fits};
