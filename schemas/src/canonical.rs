@@ -1,6 +1,7 @@
 //! The canonical form: the one sequence of bytes that a JSON value is hashed as (RFC 8785).
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::hash::Hash;
 
@@ -22,9 +23,36 @@ pub struct NotCanonical {
 /// # Errors
 /// [`NotCanonical`] for fractions and for numbers beyond 2^53: they would not survive every store and reader.
 pub fn canonical_bytes(value: &Value) -> Result<Vec<u8>, NotCanonical> {
-    check(value, &mut String::new())?;
+    check_canonical(value)?;
+    checked_bytes(value)
+}
+
+/// The canonical bytes of a map's value, without a copy of it.
+///
+/// # Errors
+/// As [`canonical_bytes`].
+pub fn canonical_map_bytes(map: &Map<String, Value>) -> Result<Vec<u8>, NotCanonical> {
+    check_map(map, &mut String::new())?;
+    checked_bytes(map)
+}
+
+/// The canonical bytes of what is known to have whole numbers up to 2^53 only.
+pub(crate) fn checked_bytes(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
     serde_json_canonicalizer::to_vec(value)
         .map_err(|error| NotCanonical { path: String::new(), value: error.to_string() })
+}
+
+/// Whether a value has a canonical form.
+///
+/// # Errors
+/// As [`canonical_bytes`].
+pub fn check_canonical(value: &Value) -> Result<(), NotCanonical> {
+    check(value, &mut String::new())
+}
+
+/// As [`check_canonical`], for a map that stands at `path`.
+pub(crate) fn check_map_at(map: &Map<String, Value>, path: String) -> Result<(), NotCanonical> {
+    check_map(map, &mut { path })
 }
 
 /// SHA-256 over the canonical bytes.
@@ -46,8 +74,12 @@ fn check(value: &Value, path: &mut String) -> Result<(), NotCanonical> {
         Value::Array(items) => {
             items.iter().enumerate().try_for_each(|(index, item)| check_below(item, path, &index.to_string()))
         }
-        Value::Object(fields) => fields.iter().try_for_each(|(key, field)| check_below(field, path, key)),
+        Value::Object(fields) => check_map(fields, path),
     }
+}
+
+fn check_map(fields: &Map<String, Value>, path: &mut String) -> Result<(), NotCanonical> {
+    fields.iter().try_for_each(|(key, field)| check_below(field, path, key))
 }
 
 fn check_below(value: &Value, path: &mut String, key: &str) -> Result<(), NotCanonical> {

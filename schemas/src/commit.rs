@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::canonical::{NotCanonical, canonical_bytes, canonical_hash};
+use crate::canonical::{NotCanonical, canonical_map_bytes, check_canonical, check_map_at, checked_bytes};
 use crate::event::Event;
 use crate::hash::Hash;
 use crate::ids::{EventId, ExecutionId, InvalidId, StreamId, WorkerId};
@@ -63,7 +63,7 @@ impl StoredContent {
     /// # Errors
     /// [`NotCanonical`] for numbers that have no canonical form.
     pub fn hash(&self) -> Result<Hash, NotCanonical> {
-        let canonical = canonical_bytes(&Value::Object(self.value.clone()))?;
+        let canonical = canonical_map_bytes(&self.value)?;
         Ok(Hash::of_parts(&[self.nonce.as_bytes(), &canonical]))
     }
 }
@@ -144,6 +144,62 @@ pub struct Commit {
     pub prev_hash: Hash,
     /// SHA-256 over the canonical form of all the above, each `content` left out: its `content_hash` stands for it.
     pub hash: Hash,
+}
+
+/// What of an event is hashed.
+#[derive(Serialize)]
+struct HashedEvent<'a> {
+    event_id: EventId,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    schema_version: u32,
+    data: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_hash: Option<Hash>,
+}
+
+/// What of a commit is hashed: all but the contents and the hash itself. What is not there is left out.
+#[derive(Serialize)]
+struct HashedCommit<'a> {
+    #[serde(rename = "_id")]
+    id: CommitId,
+    first_version: u64,
+    events: Vec<HashedEvent<'a>>,
+    recorded_at: Timestamp,
+    actor: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<WorkerId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<ExecutionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation_id: Option<EventId>,
+    prev_hash: Hash,
+}
+
+impl<'a> HashedCommit<'a> {
+    fn of(commit: &'a Commit) -> Self {
+        let event = |event: &'a RecordedEvent| HashedEvent {
+            event_id: event.event_id,
+            type_name: &event.type_name,
+            schema_version: event.schema_version,
+            data: &event.data,
+            content_hash: event.content_hash,
+        };
+        Self {
+            id: commit.id,
+            first_version: commit.first_version,
+            events: commit.events.iter().map(event).collect(),
+            recorded_at: commit.recorded_at,
+            actor: &commit.actor,
+            worker: commit.worker,
+            claim_epoch: commit.claim_epoch,
+            correlation_id: commit.correlation_id,
+            causation_id: commit.causation_id,
+            prev_hash: commit.prev_hash,
+        }
+    }
 }
 
 /// What a commit says besides its events; [`Commit::seal`] makes the commit.
@@ -253,37 +309,13 @@ impl Commit {
     /// # Errors
     /// [`NotCanonical`] for numbers that have no canonical form.
     pub fn computed_hash(&self) -> Result<Hash, NotCanonical> {
-        #[derive(Serialize)]
-        struct HashedEvent<'a> {
-            event_id: EventId,
-            #[serde(rename = "type")]
-            type_name: &'a str,
-            schema_version: u32,
-            data: &'a Map<String, Value>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            content_hash: Option<Hash>,
+        for (index, event) in self.events.iter().enumerate() {
+            check_map_at(&event.data, format!("/events/{index}/data"))?;
+            check_canonical(&event.schema_version.into())?;
         }
-        let events: Vec<_> = self
-            .events
-            .iter()
-            .map(|event| HashedEvent {
-                event_id: event.event_id,
-                type_name: &event.type_name,
-                schema_version: event.schema_version,
-                data: &event.data,
-                content_hash: event.content_hash,
-            })
-            .collect();
-        let mut fields = serde_json::json!({
-            "_id": self.id, "first_version": self.first_version, "events": events,
-            "recorded_at": self.recorded_at, "actor": self.actor, "worker": self.worker,
-            "claim_epoch": self.claim_epoch, "correlation_id": self.correlation_id,
-            "causation_id": self.causation_id, "prev_hash": self.prev_hash,
-        });
-        if let Value::Object(fields) = &mut fields {
-            fields.retain(|_, field| !field.is_null());
-        }
-        canonical_hash(&fields)
+        check_canonical(&self.first_version.into())?;
+        check_canonical(&self.claim_epoch.into())?;
+        checked_bytes(&HashedCommit::of(self)).map(|bytes| Hash::of(&bytes))
     }
 
     /// Checks the commit by itself: its hash, and the content of each event that still has one.

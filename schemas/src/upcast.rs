@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::canonical::{NotCanonical, canonical_bytes, strip_nulls};
+use crate::canonical::{NotCanonical, check_canonical, strip_nulls};
 use crate::commit::{RecordedEvent, StoredContent};
 use crate::event::Event;
 use crate::ids::EventId;
@@ -47,7 +47,7 @@ pub(crate) fn write(event_id: EventId, nonce: String, event: &Event) -> Result<R
     let unwritable = |error: serde_json::Error| NotCanonical { path: String::new(), value: error.to_string() };
     let mut value = event.to_value().map_err(unwritable)?;
     strip_nulls(&mut value);
-    canonical_bytes(&value)?;
+    check_canonical(&value)?;
     let Value::Object(mut data) = value else {
         return Err(NotCanonical { path: String::new(), value: value.to_string() });
     };

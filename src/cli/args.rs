@@ -7,6 +7,7 @@ use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
 use crate::cli::exit::EXIT_CODES;
+use crate::views::query::Cursor;
 
 /// Runs tests and keeps every fact in an append-only event log.
 #[derive(Parser, Debug)]
@@ -186,8 +187,11 @@ pub struct ListArgs {
     #[arg(long)]
     pub all: bool,
     /// At most so many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub limit: u32,
+    /// Only those after this place, as the end of a list names it
+    #[arg(long, value_name = "PLACE")]
+    pub before: Option<Cursor>,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -7,7 +7,7 @@ use testledger_schemas::EventId;
 use testledger_schemas::commit::CommitId;
 use testledger_schemas::page::Anchor;
 
-use crate::audit::{ErasureError, ErasureRequest, ExportError, PageRange, VerifyOptions};
+use crate::audit::{ErasureDone, ErasureError, ErasureRequest, ExportError, PageRange, VerifyOptions};
 use crate::cli::context::Context;
 use crate::cli::executions;
 use crate::cli::exit::{Exit, Failure};
@@ -44,6 +44,7 @@ pub async fn export(context: &Context, output: Option<&Path>) -> Result<Exit, Fa
     let (log, _) = open::existing_log(context).await?;
     let failed = |error: ExportError| match error {
         ExportError::Store(error) => error.into(),
+        ExportError::Io(error) => error.into(),
         other => Failure::new(Exit::OutputNotWritten, other),
     };
     match output {
@@ -82,13 +83,28 @@ pub async fn erase(context: &Context, execution: &str, only: &[EventId], grounds
         ErasureError::Seal(_) | ErasureError::Append(_) => Failure::new(Exit::StoreUnavailable, error),
     })?;
     views.catch_up(None).await.map_err(|error| executions::failure(error.into()))?;
-    writeln!(
-        std::io::stdout(),
-        "the content of {} events is erased, with {} artifacts; their hashes stay",
-        done.events,
-        done.artifacts.len()
-    )?;
+    writeln!(std::io::stdout(), "{}", in_words(&done))?;
     Ok(Exit::Passed)
+}
+
+fn in_words(done: &ErasureDone) -> String {
+    let mut text = match done.events - done.already_named.min(done.events) {
+        0 => "the content of these events was erased before".to_owned(),
+        new => format!(
+            "the content of {} is erased, with {}; hashes stay",
+            counted(new, "event"),
+            counted(done.artifacts.len() as u64, "artifact")
+        ),
+    };
+    if !done.kept_artifacts.is_empty() {
+        let kept = counted(done.kept_artifacts.len() as u64, "artifact");
+        text.push_str(&format!("\nkept, as events that are not erased name it too: {kept}"));
+    }
+    text
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The events of a stream that have content: all, or those asked for.

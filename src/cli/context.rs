@@ -19,6 +19,8 @@ const RECORDED_VARIABLES: &[&str] = &["CI", "HOME", "LANG", "LC_ALL", "PATH", "P
 pub struct Context {
     /// Settings from file and environment; flags are applied by each command.
     pub settings: Settings,
+    /// The store, where it was given as a flag.
+    pub store_flag: Option<String>,
     /// The environment, as far as it is text.
     pub environment: BTreeMap<String, String>,
     /// The working directory.
@@ -37,10 +39,10 @@ impl Context {
         let directory = std::env::current_dir()
             .map_err(|error| Failure::usage(format!("the working directory cannot be used: {error}")))?;
         let mut settings = settings::load(&directory, &environment).map_err(Failure::usage)?;
-        if let Some(store) = store {
-            settings.store = store;
+        if let Some(store) = &store {
+            settings.store.clone_from(store);
         }
-        Ok(Self { settings, environment, directory })
+        Ok(Self { settings, store_flag: store, environment, directory })
     }
 
     /// Who causes what is appended: the setting, or user@host marked unverified, as nobody has checked it.

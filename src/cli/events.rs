@@ -10,6 +10,7 @@ use crate::cli::args::EventsArgs;
 use crate::cli::context::Context;
 use crate::cli::executions;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::open;
 use crate::views::Views;
 use crate::views::events::{Events, EventsQuery};
 
@@ -21,13 +22,16 @@ const MAX_CHILDREN: usize = crate::plan::limits::MAX_CASES;
 /// # Errors
 /// [`Failure`].
 pub async fn print(context: &Context, args: &EventsArgs) -> Result<Exit, Failure> {
-    let views = executions::views(context).await?;
-    let streams = match &args.execution {
-        Some(id) => streams_of(&views, id).await?,
-        None => BTreeSet::new(),
+    let (log, streams) = match &args.execution {
+        Some(id) => {
+            let views = executions::views(context).await?;
+            (views.log().clone(), streams_of(&views, id).await?)
+        }
+        // The log alone has them: no view is brought up to date, so nothing is written.
+        None => (open::existing_log(context).await?.0, BTreeSet::new()),
     };
     let query = EventsQuery { streams, after: args.after, follow: args.follow };
-    let mut events = Events::new(views.log().clone(), query);
+    let mut events = Events::new(log, query);
     let mut out = std::io::BufWriter::new(std::io::stdout());
     while let Some(line) = events.next().await? {
         let text = if args.json {

@@ -63,6 +63,7 @@ pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
         suite: args.suite.clone(),
         roots_only: !args.all && args.tag.is_none(),
         limit: args.limit as usize,
+        before: args.before,
         ..ExecutionFilter::default()
     };
     let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;
@@ -111,6 +112,7 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         bus: Default::default(),
         store_patience: context.settings.store_patience,
         own: Default::default(),
+        latencies: Default::default(),
     });
     let root = view.parent_id.unwrap_or(view.id);
     let mut execution = Execution::load(journal, view.id, root).await?;
@@ -142,7 +144,10 @@ pub async fn retry(context: Context, id: &str, json: bool) -> Result<Exit, Failu
             view.id, view.status
         )));
     }
-    let missing = || Failure::new(Exit::LogIntegrity, "the plan of this execution is missing from the artifacts");
+    let missing = || match view.erasures {
+        0 => Failure::new(Exit::LogIntegrity, "the plan of this execution is missing from the artifacts"),
+        _ => Failure::usage(format!("the plan of execution {} was erased: it cannot be run again", view.id)),
+    };
     let bytes = views.log().get_artifact(view.plan.ok_or_else(missing)?).await?.ok_or_else(missing)?;
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|_| missing())?;
     let plan = match (&view.case, view.kind) {

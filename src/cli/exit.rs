@@ -6,7 +6,7 @@ use crate::engine::error::ExecutionError;
 use crate::event_store::StoreError;
 use crate::execution::Refusal;
 
-/// How a command ends. The numbers are part of the interface; `testledger help exit-codes` lists them.
+/// How a command ends. The numbers are part of the interface; `testledger --help` lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// Everything passed, or the command did what it should.
@@ -98,6 +98,7 @@ impl From<ExecutionError> for Failure {
             | ExecutionError::StepExecution { .. }
             | ExecutionError::StateTransition(_)
             | ExecutionError::Refused { .. }
+            | ExecutionError::Interrupted { .. }
             | ExecutionError::Internal(_) => Exit::Internal,
         };
         Self::new(exit, error)
@@ -105,7 +106,11 @@ impl From<ExecutionError> for Failure {
 }
 
 impl From<std::io::Error> for Failure {
+    /// A reader that has seen enough and closed its pipe (`| head`) need not be told.
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::OutputNotWritten, "");
+        }
         Self::new(Exit::OutputNotWritten, format!("the output could not be written: {error}"))
     }
 }

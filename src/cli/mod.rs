@@ -52,7 +52,9 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            let _ = writeln!(anstream::stderr(), "error: {}", failure.message.trim_end());
+            if !failure.message.is_empty() {
+                let _ = writeln!(anstream::stderr(), "error: {}", failure.message.trim_end());
+            }
             failure.exit.into()
         }
     }

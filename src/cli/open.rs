@@ -39,11 +39,11 @@ pub async fn existing_log(context: &Context) -> Result<(SharedLog, PathBuf), Fai
             format!("there is no log at {}: run something first, or name another with --store", path.display());
         return Err(Failure::new(Exit::StoreUnavailable, message));
     }
-    Ok((open(&path).await?, path))
+    Ok((open(context, &path).await?, path))
 }
 
-async fn open(path: &Path) -> Result<SharedLog, Failure> {
-    Ok(SqliteLog::open(path).await?)
+async fn open(context: &Context, path: &Path) -> Result<SharedLog, Failure> {
+    Ok(SqliteLog::open_patiently(path, context.settings.store_patience).await?)
 }
 
 /// A running engine with what it stands on.
@@ -52,6 +52,8 @@ pub struct Running {
     pub engine: Arc<Engine>,
     /// The log.
     pub log: SharedLog,
+    /// The store, where it was given as a flag.
+    pub store_flag: Option<String>,
     spawner: Arc<Spawner>,
 }
 
@@ -61,7 +63,7 @@ impl Running {
     /// # Errors
     /// [`Failure`].
     pub async fn start(context: &Context) -> Result<Self, Failure> {
-        let log = open(&store_path(context)?).await?;
+        let log = open(context, &store_path(context)?).await?;
         let spawner = Spawner::start().await.map_err(|error| Failure::new(Exit::Internal, error))?;
         let parts = Parts {
             log: Arc::clone(&log),
@@ -76,7 +78,7 @@ impl Running {
             process: this_process(&context::host()),
         };
         let engine = Engine::start(parts).await?;
-        Ok(Self { engine, log, spawner })
+        Ok(Self { engine, log, store_flag: context.store_flag.clone(), spawner })
     }
 
     /// Ends the engine in good order: its last append, then the spawner, then the log.

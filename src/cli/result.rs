@@ -6,15 +6,15 @@ use testledger_schemas::event::{OutcomeTally, StatusTally};
 use testledger_schemas::page::Anchor;
 use testledger_schemas::{ExecutionId, ExecutionStatus, WorkerId};
 
-use crate::engine::overhead::OverheadSummary;
+use crate::engine::overhead::{OverheadParts, OverheadSummary};
 
 /// What a run has led to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RunResult {
     /// The execution.
     pub execution_id: ExecutionId,
-    /// The engine that ran it.
-    pub worker: WorkerId,
+    /// The engine that ran it, or was the last to do so; none if it never started.
+    pub worker: Option<WorkerId>,
     /// Its status.
     pub status: ExecutionStatus,
     /// The exit code that says the same.
@@ -33,4 +33,8 @@ pub struct RunResult {
     pub anchor: Anchor,
     /// What this program itself cost each attempt.
     pub overhead: OverheadSummary,
+    /// The same, in its two parts.
+    pub overhead_parts: OverheadParts,
+    /// How long this program's appends took until they were durable.
+    pub appends: OverheadSummary,
 }

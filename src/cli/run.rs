@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use testledger_schemas::event::{CancelReason, FailureReason, Revision};
-use testledger_schemas::{ExecutionStatus, Plan};
+use testledger_schemas::{ExecutionId, ExecutionStatus, Plan};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::args::RunArgs;
@@ -53,6 +53,9 @@ pub async fn run(mut context: Context, args: &RunArgs) -> Result<Exit, Failure> 
         Some(commit) => Some(Revision { commit: commit.clone(), dirty: false }),
         None => git_revision(&context.directory).await,
     };
+    if let Some(path) = &args.junit {
+        can_be_written(path)?;
+    }
     let options = RequestOptions { idempotency_key: args.idempotency_key.clone(), revision, retry_of: None };
     let output = Output { json: args.json, no_capture: args.no_capture, junit: args.junit.as_deref() };
     run_all(&context, plans, &options, &output).await
@@ -159,9 +162,13 @@ async fn run_one(
     let plan = Arc::new(plan);
     let execution = engine.run(id, Arc::clone(&plan), stop).await?;
     let anchor = engine.anchor().await?;
-    let progress = follower.finish(engine, id, &plan, requested.existed).await?;
+    let ran_here = execution.state().last_worker == Some(engine.worker());
+    let progress = follower.finish(engine, id, &plan, requested.existed || !ran_here).await?;
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let closing = Closing { page: Some(anchor.to_string()), look_closer: format!("testledger executions show {id}") };
+    if !execution.state().is_final() {
+        progress.note(&format!("execution {id} goes on in another process; `executions cancel` stops it"));
+    }
+    let closing = Closing { page: Some(anchor.to_string()), look_closer: look_closer(running, id) };
     progress.finish(&closing)?;
     let report = progress.report().clone();
     drop(progress);
@@ -169,7 +176,7 @@ async fn run_one(
     if output.json {
         let result = RunResult {
             execution_id: id,
-            worker: engine.worker(),
+            worker: execution.state().last_worker,
             status: execution.state().status.unwrap_or(ExecutionStatus::Pending),
             exit_code: exit as u8,
             existed: requested.existed,
@@ -179,6 +186,8 @@ async fn run_one(
             reported: report.reported_outcomes(),
             anchor,
             overhead: engine.overheads.summary(),
+            overhead_parts: engine.overheads.parts(),
+            appends: engine.journal.latencies.summary(),
         };
         let text = serde_json::to_string(&result).map_err(|error| Failure::new(Exit::Internal, error))?;
         writeln!(std::io::stdout(), "{text}")?;
@@ -197,18 +206,42 @@ pub fn exit_of(execution: &Execution) -> Exit {
             Some(FailureReason::Step | FailureReason::Case | FailureReason::Infrastructure) | None => Exit::TestsFailed,
         },
         Some(ExecutionStatus::Timeout) => Exit::TestsFailed,
-        Some(ExecutionStatus::Pending | ExecutionStatus::Running | ExecutionStatus::Retrying) | None => Exit::Internal,
+        // It goes on elsewhere, and somebody here would not wait for its end.
+        Some(ExecutionStatus::Pending | ExecutionStatus::Running | ExecutionStatus::Retrying) => Exit::Interrupted,
+        None => Exit::Internal,
     }
 }
 
-fn write_junit(path: &Path, reports: &[RunReport]) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Exit::OutputNotWritten, format!("{}: the report could not be written: {error}", path.display()))
-    };
+/// Whether a report can be written there; found out before the tests run. What is in the file stays until then.
+fn can_be_written(path: &Path) -> Result<(), Failure> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(failed)?;
+        std::fs::create_dir_all(parent).map_err(|error| not_written(path, &error))?;
     }
-    std::fs::write(path, junit_write::write_all(reports)).map_err(failed)
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| not_written(path, &error))
+}
+
+fn write_junit(path: &Path, reports: &[RunReport]) -> Result<(), Failure> {
+    std::fs::write(path, junit_write::write_all(reports)).map_err(|error| not_written(path, &error))
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Failure {
+    let text = format!("{}: the report cannot be written: {error}", path.display());
+    Failure::new(Exit::OutputNotWritten, text)
+}
+
+/// The command that looks closer, with the store where that is not what settings say.
+fn look_closer(running: &Running, id: ExecutionId) -> String {
+    match &running.store_flag {
+        Some(store) => format!("testledger executions show {id} --store {}", quoted(store)),
+        None => format!("testledger executions show {id}"),
+    }
+}
+
+/// A text as a word of a shell line.
+fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn dry_run(plans: &[Plan]) -> Result<(), Failure> {

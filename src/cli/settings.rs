@@ -15,7 +15,11 @@ pub fn print(context: &Context) -> Result<Exit, Failure> {
     writeln!(out, "# A flag wins over the environment, that over testledger.toml (here or in a directory above).")?;
     for setting in SETTINGS {
         writeln!(out, "\n# {}\n# {}", setting.meaning, setting.variable())?;
-        writeln!(out, "{} = {:?}", setting.key, setting.show(&context.settings))?;
+        let value = setting.show(&context.settings);
+        let unset = if value.is_empty() { "# " } else { "" };
+        let is_number = value.parse::<u64>().is_ok();
+        let value = if is_number { value } else { toml::Value::String(value).to_string() };
+        writeln!(out, "{unset}{} = {value}", setting.key)?;
     }
     Ok(Exit::Passed)
 }

@@ -8,6 +8,7 @@ use testledger_schemas::command::{Command, Conclusion};
 use testledger_schemas::event::{ErrorKind, StepRun, StepStarted};
 use testledger_schemas::plan::{Case, Step};
 use testledger_schemas::{Plan, StepKey, StepOutcome, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::engine::error::ExecutionError;
@@ -45,18 +46,25 @@ pub async fn run_alone(
     stop: &Stop,
 ) -> Result<(), ExecutionError> {
     let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
-    while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop).await? {
-        let wait = Duration::from_millis(not_before.since_ms(engine.journal.now()));
-        tokio::select! {
-            biased;
-            () = stop.token().cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
+    // Another engine may have begun it, and its next attempt may not be due yet.
+    wait_until(engine, execution.state().retry_at, stop).await;
+    while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop, Instant::now()).await? {
+        wait_until(engine, Some(not_before), stop).await;
     }
     Ok(())
 }
 
-/// Runs one attempt, from the slot to the verdict.
+async fn wait_until(engine: &Engine, due: Option<Timestamp>, stop: &Stop) {
+    let wait = due.map_or(0, |due| due.since_ms(engine.journal.now()));
+    tokio::select! {
+        biased;
+        () = stop.token().cancelled() => {}
+        () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+    }
+}
+
+/// Runs one attempt, from the slot to the verdict. `handed_out` is when it was decided that it is to run now: where the
+/// slot is free, that is when it was granted.
 ///
 /// # Errors
 /// [`ExecutionError`] if the log cannot be read or written.
@@ -66,11 +74,12 @@ pub async fn attempt(
     case: &Case,
     execution: &mut Execution,
     stop: &Stop,
+    handed_out: Instant,
 ) -> Result<AttemptEnd, ExecutionError> {
-    let slots = Arc::clone(&engine.slots);
-    let slot = slots.acquire_owned().await;
-    let _slot = slot.map_err(|error| ExecutionError::ResourceAllocation(error.to_string()))?;
-    let granted = Instant::now();
+    let (_slot, granted) = slot(engine, handed_out).await?;
+    if execution.state().status.is_none() {
+        execution.refresh().await?;
+    }
     if let Some(reason) = stop.reason() {
         execution.act(&[Command::RequestCancellation(reason)]).await?;
         return Ok(AttemptEnd::Over);
@@ -79,6 +88,16 @@ pub async fn attempt(
     let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, granted);
     let Some(due) = attempt.begin().await? else { return Ok(AttemptEnd::Over) };
     attempt.run(due).await
+}
+
+/// A slot, and when it was granted.
+async fn slot(engine: &Engine, asked: Instant) -> Result<(OwnedSemaphorePermit, Instant), ExecutionError> {
+    if let Ok(slot) = Arc::clone(&engine.slots).try_acquire_owned() {
+        return Ok((slot, asked));
+    }
+    let slot = Arc::clone(&engine.slots).acquire_owned().await;
+    let slot = slot.map_err(|error| ExecutionError::ResourceAllocation(error.to_string()))?;
+    Ok((slot, Instant::now()))
 }
 
 /// A step that is recorded as started and is to be carried out now.
@@ -301,7 +320,7 @@ impl<'a> Attempt<'a> {
 
     fn over(&self) -> AttemptEnd {
         if let (Some(start), Some(ended)) = (self.start_overhead, self.moments.ended()) {
-            self.engine.overheads.add(start + ended.elapsed());
+            self.engine.overheads.add(start, ended.elapsed());
         }
         match self.execution.state().retry_at {
             Some(not_before) if !self.execution.state().is_final() => AttemptEnd::Retry { not_before },

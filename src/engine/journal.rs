@@ -9,9 +9,11 @@ use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
 use testledger_schemas::{Event, Hash, Page, Timestamp};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::bus::{Acknowledged, Bus, Update};
 use crate::engine::error::ExecutionError;
+use crate::engine::overhead::Durations;
 use crate::event_store::{AppendError, SharedLog};
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
@@ -34,6 +36,8 @@ pub struct Journal {
     pub store_patience: Duration,
     /// What this engine wrote.
     pub own: OwnCommits,
+    /// How long its appends took until they were durable.
+    pub latencies: Durations,
 }
 
 /// A journal that is shared by everything in this process.
@@ -141,10 +145,12 @@ impl Journal {
         let last_event = commit.events.last().map(|event| event.event_id);
         let hash = commit.hash;
         self.own.add(hash);
+        let began = Instant::now();
         if let Err(error) = self.log.append(commit).await {
             self.own.take(hash);
             return Err(error.into());
         }
+        self.latencies.add(began.elapsed());
         let events = Arc::new(events);
         if let Some(execution) = place.stream.execution() {
             let acknowledged = Acknowledged { execution, recorded_at, events: Arc::clone(&events) };

@@ -6,6 +6,7 @@
 pub mod case;
 pub mod error;
 pub mod execution;
+pub mod follow;
 pub mod journal;
 pub mod overhead;
 pub mod record;
@@ -29,12 +30,15 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::bus::{Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
+use crate::engine::follow::Followed;
 use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
-use crate::engine::overhead::Overheads;
+use crate::engine::overhead::{Durations, Overheads};
+use crate::engine::request::Requests;
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
 use crate::event_store::patient::PatientLog;
+use crate::execution::Refusal;
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
 use crate::settings::Settings;
@@ -42,6 +46,9 @@ use crate::steps::context::LiveSink;
 use crate::steps::http::HttpClient;
 use crate::steps::launcher::SharedLauncher;
 use crate::steps::redact::Redactor;
+
+/// How often an execution may change hands between engines while one of them waits for its end.
+const MAX_TURNS: usize = 1_000;
 
 /// The ports and facts an engine is made of.
 pub struct Parts {
@@ -76,6 +83,7 @@ pub struct Engine {
     /// What it costs.
     pub overheads: Overheads,
     worker: WorkerId,
+    process: WorkerStarted,
     launcher: SharedLauncher,
     http: HttpClient,
     environment: BTreeMap<String, String>,
@@ -83,6 +91,7 @@ pub struct Engine {
     slots: Arc<Semaphore>,
     watched: Arc<Watched>,
     head: Mutex<StreamHead>,
+    requested: Requests,
 }
 
 impl Engine {
@@ -102,6 +111,7 @@ impl Engine {
             bus: Bus::default(),
             store_patience: parts.settings.store_patience,
             own: OwnCommits::default(),
+            latencies: Durations::default(),
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());
@@ -111,12 +121,14 @@ impl Engine {
             journal: Arc::clone(&journal),
             overheads: Overheads::default(),
             worker,
+            process: parts.process.clone(),
             launcher: parts.launcher,
             http: parts.http,
             environment: parts.environment,
             place: parts.place,
             watched: Arc::clone(&watched),
             head: Mutex::new(StreamHead::EMPTY),
+            requested: Requests::default(),
         });
         watch::follow(Arc::clone(&journal), watched, from_page);
         engine.append_own(parts.process.into()).await?;
@@ -136,7 +148,8 @@ impl Engine {
         self.worker
     }
 
-    /// Carries out an execution that was requested, to its end.
+    /// Brings an execution that was requested to its end: carries it out, or, while another engine has it, waits for
+    /// what comes of that. It is not over when this returns only if `stop` fired while another engine had it.
     ///
     /// # Errors
     /// [`ExecutionError`]; what was acknowledged until then stays, and can be recovered.
@@ -150,12 +163,34 @@ impl Engine {
         // Whoever cancels this execution has not asked for what else the caller has in mind.
         let stop = &stop.narrower();
         let _watch = self.watched.watch(id, stop.clone());
-        if plan.is_suite {
-            suite::run(self, &plan, &mut execution, stop).await?;
-        } else {
-            case::run_alone(self, &plan, &mut execution, stop).await?;
+        for _ in 0..MAX_TURNS {
+            match follow::until_released(self, &mut execution, stop).await? {
+                Followed::Over | Followed::GivenUp => return Ok(execution),
+                Followed::Free => self.carry_out(&mut execution, &plan, stop).await?,
+            }
+            if execution.state().is_final() {
+                return Ok(execution);
+            }
         }
-        Ok(execution)
+        Err(ExecutionError::Internal(format!("execution {id} changed hands {MAX_TURNS} times")))
+    }
+
+    /// Carries it out. When another engine is quicker, it is left to that one.
+    async fn carry_out(
+        self: &Arc<Self>,
+        execution: &mut Execution,
+        plan: &Arc<Plan>,
+        stop: &Stop,
+    ) -> Result<(), ExecutionError> {
+        let ran = if plan.is_suite {
+            suite::run(self, plan, execution, stop).await
+        } else {
+            case::run_alone(self, plan, execution, stop).await
+        };
+        match ran {
+            Err(ExecutionError::Refused { refusal: Refusal::AlreadyClaimed(_), .. }) => Ok(()),
+            ran => ran,
+        }
     }
 
     /// What proves everything this engine has done until now: the page that holds its last commit, or a later one.
@@ -216,11 +251,15 @@ pub fn this_process(host: &str) -> WorkerStarted {
 }
 
 /// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat` (`proc(5)`); none if there is no such
-/// process.
+/// process, or it has ended and only waits for its parent.
 #[must_use]
 pub fn started_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, field 2, may hold blanks and parentheses: count from behind its last one.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    if fields.next().is_some_and(|state| state == "Z" || state == "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }

@@ -15,14 +15,31 @@ use crate::steps::launcher::{
 /// How many measurements are kept; an engine that runs longer forgets the oldest half.
 const KEPT: usize = 200_000;
 
-/// Measurements of one engine.
+/// Measurements of one kind.
 #[derive(Default)]
-pub struct Overheads(Mutex<Vec<Duration>>);
+pub struct Durations(Mutex<Vec<Duration>>);
 
-/// The distribution of an overhead, in microseconds.
+/// What one engine costs the attempts of executions.
+#[derive(Default)]
+pub struct Overheads {
+    whole: Durations,
+    start: Durations,
+    end: Durations,
+}
+
+/// Both parts of the overhead, each with its own distribution.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
+pub struct OverheadParts {
+    /// From the slot granted to the first step spawned.
+    pub start: OverheadSummary,
+    /// From the last step ended to the verdict acknowledged.
+    pub end: OverheadSummary,
+}
+
+/// A distribution of durations, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, schemars::JsonSchema)]
 pub struct OverheadSummary {
-    /// How many attempts were measured.
+    /// How many were measured.
     pub count: u64,
     /// The median.
     pub p50_us: u64,
@@ -33,6 +50,27 @@ pub struct OverheadSummary {
 }
 
 impl Overheads {
+    /// Adds the measurement of one attempt.
+    pub fn add(&self, start: Duration, end: Duration) {
+        self.whole.add(start + end);
+        self.start.add(start);
+        self.end.add(end);
+    }
+
+    /// The distribution of the whole so far.
+    #[must_use]
+    pub fn summary(&self) -> OverheadSummary {
+        self.whole.summary()
+    }
+
+    /// The distributions of its parts so far.
+    #[must_use]
+    pub fn parts(&self) -> OverheadParts {
+        OverheadParts { start: self.start.summary(), end: self.end.summary() }
+    }
+}
+
+impl Durations {
     /// Adds one measurement.
     pub fn add(&self, overhead: Duration) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,6 +78,12 @@ impl Overheads {
             kept.drain(..KEPT / 2);
         }
         kept.push(overhead);
+    }
+
+    /// The latest measurement.
+    #[must_use]
+    pub fn last(&self) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().copied()
     }
 
     /// The distribution so far. A percentile is the smallest measurement that so many per cent do not exceed (nearest
@@ -113,7 +157,9 @@ impl ProcessControl for TimedControl {
 
     async fn exited(&mut self) -> Result<Exit, LaunchError> {
         let exit = self.inner.exited().await;
-        let _ = self.moments.ended.set(Instant::now());
+        let ago = exit.as_ref().map_or(Duration::ZERO, |exit| exit.ago);
+        let now = Instant::now();
+        let _ = self.moments.ended.set(now.checked_sub(ago).unwrap_or(now));
         exit
     }
 
@@ -128,10 +174,19 @@ mod tests {
 
     #[test]
     fn percentiles_are_nearest_ranks() {
-        let overheads = Overheads::default();
-        assert_eq!(overheads.summary(), OverheadSummary::default());
-        (1..=200).rev().for_each(|n| overheads.add(Duration::from_micros(n)));
+        let durations = Durations::default();
+        assert_eq!(durations.summary(), OverheadSummary::default());
+        (1..=200).rev().for_each(|n| durations.add(Duration::from_micros(n)));
         let expected = OverheadSummary { count: 200, p50_us: 100, p99_us: 198, max_us: 200 };
-        assert_eq!(overheads.summary(), expected);
+        assert_eq!(durations.summary(), expected);
+    }
+
+    #[test]
+    fn the_whole_is_the_sum_of_each_attempt_not_of_the_percentiles() {
+        let overheads = Overheads::default();
+        overheads.add(Duration::from_micros(10), Duration::from_micros(1));
+        overheads.add(Duration::from_micros(2), Duration::from_micros(20));
+        assert_eq!((overheads.summary().p50_us, overheads.summary().max_us), (11, 22));
+        assert_eq!((overheads.parts().start.max_us, overheads.parts().end.max_us), (10, 20));
     }
 }

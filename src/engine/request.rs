@@ -1,6 +1,7 @@
 //! Asking for an execution: the plan durable first, then the fact that it was asked for; of a suite, its children, too.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use testledger_schemas::command::Command;
@@ -33,6 +34,26 @@ pub struct Requested {
     pub execution: Execution,
     /// Whether it was there before.
     pub existed: bool,
+}
+
+/// The children this engine has asked for and not yet run: it need not read again what it has just written. If somebody
+/// else has appended since, the first append conflicts, and is decided anew. At most as many as a plan may have cases.
+#[derive(Default)]
+pub(crate) struct Requests(Mutex<HashMap<ExecutionId, Execution>>);
+
+impl Requests {
+    fn keep(&self, child: Execution) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(child.id(), child);
+    }
+
+    fn take(&self, child: ExecutionId) -> Option<Execution> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&child)
+    }
+
+    /// Forgets what was not run after all.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 impl Engine {
@@ -85,9 +106,17 @@ impl Engine {
             })
             .collect();
         let requests = requests.into_iter().map(|(mut child, request)| async move {
-            child.act(&[Command::Request(Box::new(request))]).await.map(drop)
+            child.act(&[Command::Request(Box::new(request))]).await?;
+            self.requested.keep(child);
+            Ok(())
         });
         stream::iter(requests).buffer_unordered(REQUESTS_AT_ONCE).try_collect().await
+    }
+
+    /// The child execution of a case: as this engine knows it since it asked for it, else unread.
+    pub(crate) fn requested_child(&self, parent: ExecutionId, case: &Case) -> Execution {
+        let known = self.requested.take(ExecutionId::child_of(parent, &case.id, &case.matrix));
+        known.unwrap_or_else(|| self.child(parent, case))
     }
 
     /// The child execution of a case, unread.

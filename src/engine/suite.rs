@@ -165,6 +165,7 @@ impl<'a> Cases<'a> {
             }
         }
         self.stop_all().await;
+        self.engine.requested.clear();
         match self.failure.take() {
             Some(error) => Err(error),
             None => Ok(self.ended.clone()),
@@ -180,19 +181,17 @@ impl<'a> Cases<'a> {
         while !self.stopping && self.tasks.len() < jobs {
             let Some(case) = self.schedule.take_next() else { break };
             let idle = self.idle.remove(&case);
-            let execution = idle.unwrap_or_else(|| self.engine.child(self.parent, &self.plan.cases[case]));
+            let execution = idle.unwrap_or_else(|| self.engine.requested_child(self.parent, &self.plan.cases[case]));
             self.start(case, execution);
         }
     }
 
     fn start(&mut self, case: usize, mut execution: Execution) {
         let (engine, plan, stop) = (Arc::clone(self.engine), Arc::clone(self.plan), self.stop.child());
+        let handed_out = Instant::now();
         self.tasks.spawn(async move {
             let _watch = engine.watched.watch(execution.id(), stop.clone());
-            let ran = match execution.refresh().await {
-                Ok(_) => case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop).await,
-                Err(error) => Err(error),
-            };
+            let ran = case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop, handed_out).await;
             (case, execution, ran)
         });
     }

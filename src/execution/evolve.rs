@@ -68,6 +68,7 @@ fn requested(state: &mut State, request: &ExecutionRequested) {
 fn claim(state: &mut State, claimed: &ExecutionClaimed) {
     state.claim = Some(Claim { worker: claimed.worker, epoch: claimed.epoch });
     state.last_epoch = claimed.epoch;
+    state.last_worker = Some(claimed.worker);
 }
 
 fn step_started(state: &mut State, started: &StepStarted) {

@@ -48,6 +48,8 @@ pub struct State {
     pub claim: Option<Claim>,
     /// The epoch of the last claim there was; 0 before the first.
     pub last_epoch: u64,
+    /// Who had the last claim there was; none before the first.
+    pub last_worker: Option<WorkerId>,
     /// The current attempt; 0 before the first.
     pub attempt: u32,
     /// How often its worker was lost.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use testledger_schemas::event::ResourceUsage;
@@ -53,6 +54,8 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// What it and its waited-for descendants cost.
     pub usage: ResourceUsage,
+    /// How long ago that was when this was known here; monotonic clock.
+    pub ago: Duration,
 }
 
 /// A process that was started, with its output and the means to end it. Its standard input is closed.

@@ -5,8 +5,11 @@ use testledger_projections::executions::ExecutionView;
 use testledger_schemas::ExecutionStatus;
 use testledger_schemas::event::{ExecutionKind, StatusTally};
 
-use crate::views::phrase::{outcomes, time};
+use crate::views::phrase::{first_line, outcomes, time};
 use crate::views::query::ExecutionPage;
+
+/// How many characters of a name the table shows.
+const TITLE_WIDTH: usize = 48;
 
 /// The table, at most `width` characters wide (none: as wide as it gets), and how to go on.
 #[must_use]
@@ -24,7 +27,7 @@ pub fn table(page: &ExecutionPage, width: Option<u16>) -> String {
         table.add_row([
             view.id.to_string(),
             status_text(view),
-            view.label.clone(),
+            title(view),
             progress(view),
             if view.attempt > 0 { view.attempt.to_string() } else { "-".to_owned() },
             if view.attempt > 0 && view.duration_ms.is_some() { time(view.total_duration_ms) } else { "-".to_owned() },
@@ -39,6 +42,18 @@ pub fn table(page: &ExecutionPage, width: Option<u16>) -> String {
         text.push_str(&format!("more: --before {next}\n"));
     }
     text
+}
+
+/// What people call it. A wrapped command is known by its line, as its label tells the program alone.
+fn title(view: &ExecutionView) -> String {
+    let is_wrapped = view.kind == ExecutionKind::Case && view.parent_id.is_none();
+    let name = view.name.as_ref().filter(|name| is_wrapped && !name.is_empty());
+    let one_line = |name: &String| first_line(&name.split_whitespace().collect::<Vec<_>>().join(" "));
+    let mut title = name.map_or_else(|| view.label.clone(), one_line);
+    if title.chars().count() > TITLE_WIDTH {
+        title = title.chars().take(TITLE_WIDTH - 1).chain(['…']).collect();
+    }
+    title
 }
 
 /// The status as people read it: with what it waits for, and "not run" for what never started.

@@ -80,7 +80,9 @@ fn step_lines(step: &StepShow) -> Vec<String> {
     }
     let message = step.message.iter().flat_map(|message| message.lines());
     lines.extend(message.take(OUTPUT_LINES).map(|line| format!("      {}", first_line(line))));
-    lines.extend(step.expectations.iter().map(|line| format!("      expected: {}", first_line(line))));
+    let said = step.message.as_deref().unwrap_or_default();
+    let unsaid = step.expectations.iter().filter(|line| !said.contains(line.as_str()));
+    lines.extend(unsaid.map(|line| format!("      - {}", first_line(line))));
     for it in step.reported_failures.iter().take(REPORTED_LINES) {
         let name = it.name.as_deref().unwrap_or("(name erased)");
         let message = it.message.as_deref().map(first_line).unwrap_or_default();

@@ -64,10 +64,11 @@ impl ProcessControl for SimControl {
     async fn exited(&mut self) -> Result<Exit, LaunchError> {
         let mut signalled = self.signalled.subscribe();
         let usage = ResourceUsage { user_ms: 1, system_ms: 1, peak_memory_bytes: 1 };
+        let ago = Duration::ZERO;
         tokio::select! {
             biased;
-            _ = signalled.wait_for(|signalled| *signalled) => Ok(Exit { code: None, signal: Some(15), usage }),
-            () = tokio::time::sleep_until(self.ends_at) => Ok(Exit { code: Some(self.code), signal: None, usage }),
+            _ = signalled.wait_for(|signalled| *signalled) => Ok(Exit { code: None, signal: Some(15), usage, ago }),
+            () = tokio::time::sleep_until(self.ends_at) => Ok(Exit { code: Some(self.code), signal: None, usage, ago }),
         }
     }
 

@@ -154,10 +154,8 @@ fn first_line<'a>(message: &'a str, otherwise: &'a str) -> &'a str {
 }
 
 fn details_of(step: &StepReport) -> String {
-    std::iter::once(step.message.as_str())
-        .chain(step.expectations.iter().map(String::as_str))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let unsaid = step.expectations.iter().filter(|line| !step.message.contains(line.as_str()));
+    std::iter::once(&step.message).chain(unsaid).map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 fn rerun(step: &StepReport) -> TestRerun {

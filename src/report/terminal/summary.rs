@@ -6,7 +6,7 @@ use testledger_schemas::event::{ExecutionKind, OutcomeTally};
 use testledger_schemas::{ExecutionStatus, StepOutcome};
 
 use super::lines::{case_line, outcome_word};
-use super::style::{DIM, STRONG, of_outcome, of_status, printable, styled};
+use super::style::{DIM, STRONG, of_outcome, of_status, one_line, printable, styled};
 use crate::report::model::words::duration;
 use crate::report::model::{EndReason, ExecutionReport, RunReport};
 
@@ -14,6 +14,8 @@ use crate::report::model::{EndReason, ExecutionReport, RunReport};
 const LISTED: usize = 50;
 /// So many of the slowest cases are named.
 const SLOWEST: usize = 3;
+/// The longest message of a wrapped command that is shown.
+const MESSAGE_WIDTH: usize = 400;
 /// The line above the summary.
 const RULE: &str = "────────────";
 
@@ -55,11 +57,18 @@ pub(super) fn short(report: &RunReport, closing: &Closing) -> String {
     let reported = if reported.is_empty() { reported } else { format!(", reported {reported}") };
     let page = closing.page.as_deref().map_or(String::new(), |page| format!("  page {page}"));
     format!(
-        "testledger: {}{reported}\ntestledger: execution {}{page}\ntestledger: look closer: {}\n",
+        "testledger: {}{reported}\n{}testledger: execution {}{page}\ntestledger: look closer: {}\n",
         headline(root),
+        not_carried_out(root),
         root.id,
         closing.look_closer
     )
+}
+
+/// Why a wrapped command could not be carried out; empty where its own output says what went wrong.
+fn not_carried_out(root: &ExecutionReport) -> String {
+    let step = root.failing_step().filter(|step| step.outcome == Some(StepOutcome::Error));
+    step.map_or(String::new(), |step| format!("testledger: {}\n", one_line(&step.message, MESSAGE_WIDTH)))
 }
 
 fn headline(root: &ExecutionReport) -> String {

@@ -97,7 +97,7 @@ async fn exit_of(control: &mut dyn ProcessControl, stopped: Option<Stop>) -> Res
         return control.exited().await;
     }
     let usage = ResourceUsage { user_ms: 0, system_ms: 0, peak_memory_bytes: 0 };
-    let hanging = Ok(Exit { code: None, signal: None, usage });
+    let hanging = Ok(Exit { code: None, signal: None, usage, ago: Duration::ZERO });
     timeout(KILL_PATIENCE, control.exited()).await.unwrap_or(hanging)
 }
 

@@ -78,7 +78,10 @@ impl TreeControl {
     /// Takes one more report in.
     async fn advance(&mut self) {
         match self.next_report().await {
-            Ok(Some(Report::Exited { code, signal, usage })) => self.exit = Some(Exit { code, signal, usage }),
+            Ok(Some(Report::Exited { code, signal, usage, at })) => {
+                let ago = protocol::monotonic().saturating_sub(at);
+                self.exit = Some(Exit { code, signal, usage, ago });
+            }
             Ok(Some(Report::Gone)) => self.gone = true,
             Ok(Some(Report::SpawnerLost)) => self.lose("it was killed, or closed while commands ran").await,
             Ok(Some(Report::Started { .. } | Report::Refused { .. })) => {}

@@ -133,7 +133,8 @@ impl Keeper {
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         if pid == self.command && !self.exited {
             self.exited = true;
-            self.report(&Report::Exited { code: status.code(), signal: status.signal(), usage: usage() });
+            let (code, signal, at) = (status.code(), status.signal(), protocol::monotonic());
+            self.report(&Report::Exited { code, signal, usage: usage(), at });
         }
     }
 

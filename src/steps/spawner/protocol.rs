@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use testledger_schemas::event::ResourceUsage;
 
@@ -89,9 +91,17 @@ pub enum Report {
         signal: Option<i32>,
         /// What it cost.
         usage: ResourceUsage,
+        /// When the keeper saw it end: [`monotonic`].
+        at: Duration,
     },
     /// Nothing is left of the tree.
     Gone,
+}
+
+/// The monotonic clock, which is the same for all processes of this machine.
+pub fn monotonic() -> Duration {
+    // There is no Linux without this clock; without it every end would be taken for new.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 /// A value as a frame: four bytes of length (big endian), then JSON.

@@ -1,0 +1,16 @@
+//! End to end: the built program, real processes, real files. Every test has a folder and a store of its own.
+
+mod cancelling;
+mod crashing;
+mod events;
+mod idempotency;
+mod output;
+mod printed;
+mod runs;
+mod secrets;
+mod selection;
+mod service;
+mod stores;
+mod support;
+mod timeouts;
+mod wrapped;
