@@ -5,6 +5,8 @@
 //! stand against raw scans of the same rows. Then the canonical form and the hash alone.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
+#[path = "../tests/support/show.rs"]
+mod show;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -34,6 +36,9 @@ const READ: usize = 4 * LONG;
 const AT_ONCE: usize = 1_000;
 
 fn main() {
+    if !show::is_asked() {
+        return;
+    }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     println!("append, {COMMITS} commits of one event, {TURNS} turns (medians)");
     for callers in CALLERS {

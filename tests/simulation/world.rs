@@ -198,6 +198,7 @@ async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: 
         bus: Default::default(),
         store_patience: Duration::from_secs(3600),
         own: Default::default(),
+        latencies: Default::default(),
     });
     let mut execution = Execution::load(journal, target, target).await.unwrap();
     // Before it was asked for there is nothing to cancel.
