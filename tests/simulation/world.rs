@@ -189,7 +189,6 @@ impl World {
 async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: Duration, seed: u64) {
     tokio::time::sleep(after).await;
     let journal = Arc::new(Journal {
-        latencies: Default::default(),
         log: log.clone(),
         clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(1_000_000).plus_ms(ms(after)))),
         ids: Arc::new(SeededIds::new(!seed)),
