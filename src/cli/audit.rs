@@ -83,6 +83,8 @@ pub async fn erase(context: &Context, execution: &str, only: &[EventId], grounds
         ErasureError::Seal(_) | ErasureError::Append(_) => Failure::new(Exit::StoreUnavailable, error),
     })?;
     views.catch_up(None).await.map_err(|error| executions::failure(error.into()))?;
+    // Once more: this empties the write-ahead file, in which the views have just been overwritten.
+    views.log().erase_artifacts(&done.artifacts).await?;
     writeln!(std::io::stdout(), "{}", in_words(&done))?;
     Ok(Exit::Passed)
 }
