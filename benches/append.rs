@@ -246,11 +246,11 @@ fn hashes() {
                 .collect();
             median(&mut rates)
         };
-        let hash = per_second(&|| drop(black_box(commit.computed_hash().unwrap())));
+        let hash = per_second(&|| _ = black_box(commit.computed_hash().unwrap()));
         let check = per_second(&|| commit.check().unwrap());
         let json = per_second(&|| drop(black_box(commit.to_json())));
         let text = commit.to_json();
-        let sha = per_second(&|| drop(black_box(testledger_schemas::Hash::of(text.as_bytes()))));
+        let sha = per_second(&|| _ = black_box(testledger_schemas::Hash::of(text.as_bytes())));
         println!(
             "  {events:>2} events, {bytes} bytes of JSON: canonical form and hash {hash:.0}/s, check {check:.0}/s, \
              JSON {json:.0}/s, SHA-256 of the JSON {sha:.0}/s"
