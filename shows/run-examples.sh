@@ -42,19 +42,41 @@ tail -n 40 "$work/fresh-clone-run.log"
 [ "$code" = 0 ] || echo "make run ended with exit code $code"
 is_green() { [ "$code" = 0 ] && [ "$seconds" -lt "$run_limit" ]; }
 show fresh-clone-run "$seconds" "$run_limit" "$(verdict is_green)"
-retried=$(grep -c -i -E 'retr|second try|attempt 2' "$work/fresh-clone-run.log" || true)
-has_retry() { [ "$retried" -gt 0 ]; }
-show fresh-clone-run-tells-of-the-retry "$retried" '>0' "$(verdict has_retry)"
+# What the log says of that run: commands and requests that passed, a service, a case that failed once and then passed.
+if [ -e .testledger/ledger.db ]; then
+    target/debug/testledger events --json >"$work/fresh-clone-run.events"
+else
+    : >"$work/fresh-clone-run.events"
+fi
+told=$(python3 - "$work/fresh-clone-run.events" <<'END'
+import collections, json, sys
+events = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+passed = [e["data"] for e in events if e["type"] == "StepFinished" and e["data"]["outcome"] == "PASSED"]
+requests = sum("http_status" in step for step in passed)
+ends = collections.Counter(e["type"] for e in events)
+second = {e["execution_id"] for e in events if e["type"] == "ExecutionRetryScheduled"}
+second &= {e["execution_id"] for e in events if e["type"] == "ExecutionPassed"}
+print(f"commands:{len(passed) - requests},requests:{requests},services:{ends['ServiceStarted']},second-tries:{len(second)}")
+END
+)
+has_all() { [[ $told != *:0* ]]; }
+show fresh-clone-run-passed "$told" none-0 "$(verdict has_all)"
 
-# `make run-failing` may end red itself, or say which exit code it saw: both tell of 100.
-in_time "$run_limit" "$work/fresh-clone-failing.log" make run-failing
-tail -n 60 "$work/fresh-clone-failing.log"
-reports_100() { grep -q -w 100 "$work/fresh-clone-failing.log"; }
-show fresh-clone-failing-example "$(verdict reports_100 | sed 's/met/100/; s/MISSED/none/')" 100 "$(verdict reports_100)"
-# What a person needs: which step, what was expected or seen, and the command to look closer.
-lines=$(grep -c -E 'FAIL|expected|exit code|testledger executions show' "$work/fresh-clone-failing.log" || true)
-is_explained() { grep -q 'testledger executions show' "$work/fresh-clone-failing.log" && [ "$lines" -ge 3 ]; }
-show fresh-clone-failing-example-message "$lines" '>=3' "$(verdict is_explained)"
+# `make` ends with an error of its own (2) and says which exit code it saw.
+log=$work/fresh-clone-failing.log
+in_time "$run_limit" "$log" make run-failing
+tail -n 60 "$log"
+seen=$(sed -n 's/^make.*Error \([0-9]*\)$/\1/p' "$log" | tail -n 1)
+is_100() { [ "$seen" = 100 ]; }
+show fresh-clone-failing-example "${seen:-none}" 100 "$(verdict is_100)"
+# What a person needs: what was expected and what came, the exit code, the time, what was not run, where to look closer.
+explained=0
+for message in 'expected it to contain "five"' 'exit code 42, expected 0' 'timed out after' 'NOT RUN' \
+    'testledger executions show'; do
+    if grep -q -F "$message" "$log"; then explained=$((explained + 1)); else echo "the report lacks: $message"; fi
+done
+is_explained() { [ "$explained" = 5 ]; }
+show fresh-clone-failing-example-messages "$explained" 5 "$(verdict is_explained)"
 
 if [ "${WITH_TESTS:-0}" = 1 ]; then
     in_time "$test_limit" "$work/fresh-clone-test.log" make test

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use testledger::report::junit::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES, chunks, read_redacted};
+use testledger::steps::junit::{MAX_MESSAGE_BYTES, MAX_NAME_BYTES, chunks, read_redacted};
 
 use super::{Target, mutate};
 
@@ -73,7 +73,7 @@ pub struct Reports {
 impl Reports {
     /// The reader with the reports of real tools as the source of good ones.
     pub fn load() -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/junit/fixtures");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/steps/junit/fixtures");
         let mut paths: Vec<_> =
             fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         // The order of a folder is its own: one seed must mean the same inputs everywhere.

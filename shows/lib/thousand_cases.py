@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -43,6 +44,18 @@ def marked(marker):
         except OSError:
             continue  # it has ended, or is another user's
     return found
+
+
+def plain_spawns():
+    """Milliseconds until so many plain `sleep`s run that are started at once, without any engine: what this machine
+    needs for the first wave anyway, as it is loaded now."""
+    sleep = shutil.which("sleep")
+    began = time.monotonic()
+    started = [os.posix_spawn(sleep, ["sleep", SECONDS_EACH], os.environ) for _ in range(JOBS)]
+    took = time.monotonic() - began
+    for pid in started:
+        os.waitpid(pid, 0)
+    return took * 1000
 
 
 class Run:
@@ -137,7 +150,9 @@ def ms(microseconds):
 def main():
     run = Run(sys.argv[1], sys.argv[2])
     load_before = os.getloadavg()[0]
+    plain = [plain_spawns()]
     run.go()
+    plain.append(plain_spawns())
     events = run.events()
     verified = run.call("audit", "verify", "--expect", run.result["anchor"])
     overhead, appends = run.result["overhead"], run.result["appends"]
@@ -146,6 +161,7 @@ def main():
     print(f"wall time {run.wall:.2f} s (ideal {ideal:.0f} s), exit code {run.exit_code}")
     slots = (run.wall - ideal) / (CASES / JOBS) * 1000
     print(f"cross-check from outside: {slots:.0f} ms for each turn of a slot, start and end of the program included")
+    print(f"control: {JOBS} plain spawns of `sleep` at once, no engine: {plain[0]:.0f} ms before, {plain[1]:.0f} ms after")
     for name, found in (("overhead", overhead), ("append", appends)):
         print(f"{name}: n={found['count']} p50 {ms(found['p50_us'])} ms, p99 {ms(found['p99_us'])} ms, "
               f"max {ms(found['max_us'])} ms")

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use testledger_schemas::command::Command;
 use testledger_schemas::event::{CancelReason, ExecutionKind};
+use testledger_schemas::plan::Case;
 use testledger_schemas::{ExecutionStatus, Plan};
 
 use crate::cli::args::ListArgs;
-use crate::cli::context::{Context, git_revision};
+use crate::cli::context::{Context, git_revision, host};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::open;
 use crate::cli::run::{Output, run_all};
 use crate::engine::execution::Execution;
+use crate::engine::follow::has_ended;
 use crate::engine::journal::Journal;
 use crate::engine::request::RequestOptions;
+use crate::engine::this_process;
 use crate::event_store::patient::PatientLog;
 use crate::plan::{Selection, select};
 use crate::ports::clock::SystemClock;
@@ -120,10 +123,20 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("execution {} is over ({})", view.id, view.status)));
     }
     let events = execution.act(&[Command::RequestCancellation(CancelReason::User)]).await?;
+    let is_abandoned = match execution.state().claim {
+        Some(claim) => has_ended(views.log().as_ref(), claim.worker, &this_process(&host())).await?,
+        None => false,
+    };
     let mut out = std::io::stdout().lock();
     match (events.is_empty(), execution.state().is_final()) {
         (true, _) => writeln!(out, "the cancellation of {} was requested before", view.id)?,
         (false, true) => writeln!(out, "{} is cancelled", view.id)?,
+        (false, false) if is_abandoned => writeln!(
+            out,
+            "the cancellation of {} is requested, but its engine has ended without finishing it: it stays {} until it is \
+             recovered, which is not built yet",
+            view.id, view.status
+        )?,
         (false, false) => {
             writeln!(out, "the cancellation of {} is requested; its worker acts within a second", view.id)?
         }
@@ -152,7 +165,9 @@ pub async fn retry(context: Context, id: &str, json: bool) -> Result<Exit, Failu
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|_| missing())?;
     let plan = match (&view.case, view.kind) {
         (Some(case), ExecutionKind::Case) if plan.is_suite => {
-            select(plan, &Selection { cases: vec![case.clone()], ..Selection::default() })
+            let cell = plan.cases.iter().find(|it| it.id == *case && it.matrix == view.matrix);
+            let cases = vec![cell.map_or_else(|| case.clone(), Case::label)];
+            select(plan, &Selection { cases, ..Selection::default() })
         }
         (Some(_) | None, ExecutionKind::Case | ExecutionKind::Suite) => plan,
     };

@@ -10,6 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::plan::{self, Origin, Selection};
 
+/// A secret of so many characters is not found in a plan by chance.
+const TELLING_SECRET_CHARS: usize = 8;
 /// The largest plan file that is read, in bytes.
 const MAX_PLAN_BYTES: u64 = 16 << 20;
 
@@ -99,18 +101,36 @@ fn check_selection(plans: &[Plan], selection: &Selection) -> Result<(), Failure>
     if nowhere.is_empty() { Ok(()) } else { Err(Failure::usage(nowhere.join("\n"))) }
 }
 
-/// Whether the secrets that a plan names are in the environment.
+/// Whether the secrets that a plan names are in the environment, and not in the plan itself.
 ///
 /// # Errors
-/// [`Failure`] that names those that are not.
+/// [`Failure`] that names the one that is missing, or in the wrong place.
 pub fn secrets_are_there(context: &Context, plan: &Plan) -> Result<(), Failure> {
     let missing: Vec<&str> =
         plan.secrets.iter().filter(|name| !context.environment.contains_key(*name)).map(String::as_str).collect();
     if missing.is_empty() {
-        return Ok(());
+        return secrets_are_not_in_the_plan(context, plan);
     }
     let names = missing.join(", ");
     Err(Failure::usage(format!("{}: set the secrets it names in the environment: {names}", plan.source)))
+}
+
+/// A plan is kept as it is, with its parameters: what it holds in clear could not be redacted any more.
+fn secrets_are_not_in_the_plan(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(&plan.to_bytes()).into_owned();
+    let holds = |name: &&String| {
+        let value = context.environment.get(*name).filter(|value| value.chars().count() >= TELLING_SECRET_CHARS);
+        let quoted = value.and_then(|value| serde_json::to_string(value).ok());
+        quoted.is_some_and(|quoted| text.contains(quoted.trim_matches('"')))
+    };
+    match plan.secrets.iter().find(holds) {
+        Some(name) => Err(Failure::usage(format!(
+            "{}: the plan, or one of its parameters, holds the value of the secret {name} in clear, and would be kept so; \
+             write {{{{ env.{name} }}}} instead",
+            plan.source
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn overrides(plan: &mut Plan, args: &RunArgs) {

@@ -217,7 +217,7 @@ fn can_be_written(path: &Path) -> Result<(), Failure> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(|error| not_written(path, &error))?;
     }
-    let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
     opened.map(drop).map_err(|error| not_written(path, &error))
 }
 

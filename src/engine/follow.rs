@@ -9,6 +9,7 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::stop::Stop;
 use crate::engine::{Engine, started_ticks};
+use crate::event_store::{EventLog, StoreError};
 
 /// The wait between two looks at whether the other engine still lives, when the log is silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ pub async fn until_released(
         }
         let holder = execution.state().claim.map(|claim| claim.worker).filter(|worker| *worker != engine.worker());
         let Some(holder) = holder else { return Ok(Followed::Free) };
-        if has_ended(engine, holder).await? {
+        if has_ended(engine.journal.log.as_ref(), holder, &engine.process).await? {
             // Its last word may have come between the two looks.
             execution.refresh().await?;
             if execution.state().claim.is_some_and(|claim| claim.worker == holder) {
@@ -67,14 +68,17 @@ pub async fn until_released(
 }
 
 /// Whether an engine is proven to have ended: it said so, or it ran on this host since its last start and its process is
-/// gone. Of one that runs elsewhere nothing is known.
-async fn has_ended(engine: &Engine, worker: WorkerId) -> Result<bool, ExecutionError> {
-    let commits = engine.journal.log.read_stream(StreamId::from(worker), 0, WORKER_COMMITS).await?;
+/// gone. Of one that runs elsewhere nothing is known. `here` is this process.
+///
+/// # Errors
+/// [`StoreError`] if the log cannot be read.
+pub async fn has_ended(log: &dyn EventLog, worker: WorkerId, here: &WorkerStarted) -> Result<bool, StoreError> {
+    let commits = log.read_stream(StreamId::from(worker), 0, WORKER_COMMITS).await?;
     let events = commits.iter().flat_map(|commit| &commit.events).filter_map(|recorded| recorded.read().ok());
     let mut ended = false;
     for event in events {
         if let Event::WorkerStarted(started) = &event {
-            ended = is_dead(started, &engine.process);
+            ended = is_dead(started, here);
         }
         if let Event::WorkerStopped(_) = event {
             return Ok(true);

@@ -3,6 +3,7 @@
 //! [`Engine::request`] makes executions durable, [`Engine::run`] carries one out. A suite is [`suite`], a case is
 //! [`case`], its steps are carried out by the room `steps/`. Only [`journal`] appends.
 
+mod attempt;
 pub mod case;
 pub mod error;
 pub mod execution;

@@ -6,7 +6,7 @@ use testledger_schemas::event::{
     ReportContent, StartContent, StepErrorFacts, StepFinished, StepInputs, StepOutputs, StepResultsReported, StepRun,
 };
 
-use crate::report::fingerprint::fingerprint;
+use crate::steps::fingerprint::fingerprint;
 use crate::steps::redact::Redactor;
 use crate::steps::{Prepared, Reported, StepEnd};
 
@@ -57,7 +57,7 @@ fn recorded_captures(end: &StepEnd) -> BTreeMap<String, String> {
 /// The events of a tool's report, each small enough for a commit of its own.
 #[must_use]
 pub fn reported(run: &StepRun, reported: &[Reported]) -> Vec<StepResultsReported> {
-    let chunks = crate::report::junit::chunks(reported.to_vec());
+    let chunks = crate::steps::junit::chunks(reported.to_vec());
     let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
     let numbered = (1..).zip(chunks);
     numbered

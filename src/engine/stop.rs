@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use testledger_schemas::command::Command;
 use testledger_schemas::event::CancelReason;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,21 @@ impl Stop {
         let of_parent = || self.parent.as_ref().and_then(|parent| parent.reason());
         let translate = |reason| if self.is_same { reason } else { inherited(reason) };
         self.reason.get().copied().or_else(|| of_parent().map(translate))
+    }
+
+    /// Why it fired, if that is to stand in the log before anything is done about it. A deadline is no wish of anybody,
+    /// and a store that is away cannot be told.
+    #[must_use]
+    pub fn wish(&self) -> Option<Command> {
+        match self.reason()? {
+            CancelReason::Deadline | CancelReason::StoreUnavailable => None,
+            reason @ (CancelReason::User
+            | CancelReason::Signal
+            | CancelReason::ParentCancelled
+            | CancelReason::FailFast
+            | CancelReason::DependencyFailed
+            | CancelReason::SetupFailed) => Some(Command::RequestCancellation(reason)),
+        }
     }
 
     /// What fires with it.

@@ -78,7 +78,7 @@ async fn run_claimed(
     let (services, all_ready) = Services::start(engine, plan, root, stop).await?;
     let mut cases = Cases::new(engine, plan, root, stop);
     let ran = if all_ready {
-        cases.run().await
+        wishing(root, stop, cases.run()).await
     } else {
         let reason = stop.reason().unwrap_or(CancelReason::SetupFailed);
         cases.cancel_all(reason).await
@@ -86,6 +86,22 @@ async fn run_claimed(
     services.stop(engine, root).await?;
     let conclusion = if all_ready || stop.reason().is_some() { Conclusion::Finished } else { Conclusion::SetupFailed };
     Ok((conclusion, ran?))
+}
+
+/// Runs the cases; a wish that they stop is recorded when it comes up.
+async fn wishing<T>(root: &mut Execution, stop: &Stop, cases: impl Future<Output = T>) -> T {
+    let mut cases = std::pin::pin!(cases);
+    tokio::select! {
+        biased;
+        ran = &mut cases => return ran,
+        () = stop.token().cancelled() => {}
+    }
+    let wish: Vec<Command> = stop.wish().into_iter().collect();
+    let (told, ran) = tokio::join!(root.act(&wish), cases);
+    if let Err(error) = told {
+        tracing::debug!(%error, "the wish to stop could not be recorded");
+    }
+    ran
 }
 
 /// The suite's own end: out of time, stopped, or what its cases came to.

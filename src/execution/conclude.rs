@@ -8,8 +8,7 @@ use testledger_schemas::event::{
 use testledger_schemas::plan::Retries;
 use testledger_schemas::{ExecutionStatus, StepOutcome, Timestamp};
 
-use super::decide::Decision;
-use super::refusal::Refusal;
+use super::refusal::{Decision, Refusal};
 use super::state::State;
 
 /// What the attempt came to.

@@ -11,7 +11,7 @@ use testledger_schemas::plan::OnInterrupt;
 use testledger_schemas::{ExecutionStatus, StepOutcome, Timestamp, WorkerId};
 
 use super::conclude::conclude;
-use super::refusal::Refusal;
+use super::refusal::{Decision, Refusal};
 use super::state::{OpenStep, State};
 
 /// A command, who says it, and when.
@@ -24,9 +24,6 @@ pub struct Asked {
     /// The time of day.
     pub now: Timestamp,
 }
-
-/// What decisions answer: events in order. None at all: it is so already.
-pub(super) type Decision = Result<Vec<Event>, Refusal>;
 
 /// Decides a command. Pure: the same state and command give the same answer. Asking again for what is already so is
 /// answered with no events, where anybody may ask.

@@ -1,7 +1,10 @@
 //! Why the decider says no.
 
-use testledger_schemas::event::StepRun;
+use testledger_schemas::event::{Event, StepRun};
 use testledger_schemas::{ExecutionStatus, StateTransitionError, WorkerId};
+
+/// What decisions answer: events in order. None at all: it is so already.
+pub(super) type Decision = Result<Vec<Event>, Refusal>;
 
 /// Why a command was refused. Nothing was changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -1,7 +1,5 @@
-//! What people and CI systems read: terminal progress, JUnit XML; and the reports that tools write.
+//! What people and CI systems read: terminal progress and JUnit XML.
 
-pub mod fingerprint;
-pub mod junit;
 pub mod junit_write;
 pub mod model;
 #[cfg(test)]

@@ -257,8 +257,8 @@ pub(crate) fn every_ending() -> Sample {
     let unit = sample.case("unit");
     sample.start(unit, 1);
     sample.start_step(unit, (1, "pytest", 1));
-    let xml = include_bytes!("junit/fixtures/pytest-xunit2.xml");
-    let reported = crate::report::junit::read(xml, ("checkout", "unit", "")).unwrap();
+    let xml = include_bytes!("../steps/junit/fixtures/pytest-xunit2.xml");
+    let reported = crate::steps::junit::read(xml, ("checkout", "unit", "")).unwrap();
     sample.report_results(unit, (1, "pytest", 1), reported);
     sample.finish_step(unit, (1, "pytest", 1), StepOutcome::Failed, |_, _| {});
     sample.fail(unit, 1, FailureReason::Step, false);

@@ -61,7 +61,9 @@ fn attempt_lines(attempt: &AttemptShow) -> Vec<String> {
     lines.extend(attempt.steps.iter().flat_map(step_lines));
     for service in &attempt.services {
         let message = service.message.as_deref().map(first_line).unwrap_or_default();
-        lines.push(format!("  service {} {} {message}", service.service, constant(&service.end)).trim_end().to_owned());
+        let subject = format!("service {}", service.service);
+        let message = message.strip_prefix(&subject).unwrap_or(&message).trim_start();
+        lines.push(format!("  {subject} {} {message}", constant(&service.end)).trim_end().to_owned());
     }
     lines
 }

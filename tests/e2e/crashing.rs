@@ -77,7 +77,7 @@ fn an_execution_whose_engine_died_can_be_cancelled_in_words_that_are_true() {
     place.no_process_is_left();
     let id = place.executions()[0]["id"].as_str().unwrap().to_owned();
     let said = place.run(&["executions", "cancel", &id]).expect(0);
-    assert!(said.out().contains("is requested"), "{}", said.all());
+    assert!(said.out().contains("its engine has ended"), "{}", said.all());
     assert_eq!(place.executions()[0]["status"], "RUNNING");
     place.verify();
 }

@@ -1,5 +1,7 @@
 //! End to end: the built program, real processes, real files. Every test has a folder and a store of its own.
 
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
 mod cancelling;
 mod crashing;
 mod events;

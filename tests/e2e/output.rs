@@ -46,7 +46,7 @@ cases:
         "control sequences reach the terminal"
     );
     let xml = std::fs::read(place.path().join("out.xml")).unwrap();
-    assert_eq!(testledger::report::junit::read(&xml, ("s", "c", "")).unwrap().len(), 3);
+    assert_eq!(testledger::steps::junit::read(&xml, ("s", "c", "")).unwrap().len(), 3);
     for label in ["s/binary", "s/line", "s/controls"] {
         let id = place.id_of(label);
         let shown = place.run(&["executions", "show", &id]).expect(0);

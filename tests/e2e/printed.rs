@@ -1,7 +1,7 @@
 //! What the commands print: JSON that fits its schema, help, JUnit XML that our own reader understands, exports, erasure.
 
 use serde_json::json;
-use testledger::report::junit;
+use testledger::steps::junit;
 use testledger_schemas::StepOutcome;
 
 use crate::support::{Place, fits};
@@ -21,7 +21,7 @@ cases:
 fn json_output_fits_the_published_schemas() {
     let place = Place::new();
     let result = place.plan(PLAN, &["--json"]).expect(100).json();
-    fits(&place, "run", &[result.clone()]);
+    fits(&place, "run", std::slice::from_ref(&result));
     assert_eq!((&result["exit_code"], &result["status"]), (&json!(100), &json!("FAILED")));
     place.run(&["run", "--", "nowhere-to-be-found"]).expect(100);
     fits(&place, "executions-list", &[place.run(&["executions", "list", "--json", "--all"]).expect(0).json()]);

@@ -144,3 +144,14 @@ fn a_secret_that_is_not_in_the_environment_is_asked_for() {
         .expect(2);
     assert!(ended.err().contains("API_TOKEN"), "{}", ended.all());
 }
+
+#[test]
+fn a_plan_that_holds_a_secret_in_clear_is_refused() {
+    let place = Place::new().env("API_TOKEN", SECRET);
+    let plan = "suite: s\nsecrets: [API_TOKEN]\nparams: { t: x }\ncases: [{ id: c, steps: [{ id: a, run: [touch, '{{ params.t }}'] }] }]\n";
+    let ended = place.plan(plan, &["--param", &format!("t={SECRET}")]).expect(2);
+    assert!(ended.err().contains("env.API_TOKEN") && !ended.err().contains(SECRET), "{}", ended.all());
+    place.plan(&plan.replace("t: x", &format!("t: {SECRET}")), &[]).expect(2);
+    assert!(!place.store().exists());
+    place.plan(plan, &[]).expect(0);
+}

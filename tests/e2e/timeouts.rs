@@ -18,7 +18,7 @@ cases:
     let finished = &place.events_of("StepFinished")[0]["data"];
     assert_eq!(finished["outcome"], "TIMEOUT");
     assert_eq!(finished["signals_sent"][0], "TERM");
-    assert_eq!(place.status("t/c"), "FAILED");
+    assert_eq!(place.status("t/c"), "TIMEOUT");
     place.no_process_is_left();
 }
 
@@ -81,6 +81,17 @@ fn a_retry_by_hand_is_a_new_linked_execution() {
     place.run(&["executions", "retry", case["id"].as_str().unwrap()]).expect(0);
     assert_eq!(std::fs::read_to_string(place.path().join("ds")).unwrap(), "d\nd\n");
     place.verify();
+}
+
+#[test]
+fn a_retry_by_hand_of_one_cell_runs_that_cell_alone() {
+    let place = Place::new();
+    let plan = "suite: r\ncases:\n  - { id: c, matrix: { n: [1, 2, 3] }, steps: [{ id: a, run: [sh, -c, 'echo $0 >> ran; test $0 != 2', \
+                '{{ matrix.n }}'] }] }\n";
+    place.plan(plan, &["--jobs", "1"]).expect(100);
+    let cell = place.id_of("r/c[n=2]");
+    place.run(&["executions", "retry", &cell]).expect(100);
+    assert_eq!(std::fs::read_to_string(place.path().join("ran")).unwrap(), "1\n2\n3\n2\n");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct ExecutionView {
     pub case: Option<String>,
     /// The cell of the case's matrix; empty where there is none.
     pub matrix: String,
-    /// What it is called in lists: `suite`, `suite/case`, `suite/case [matrix]`.
+    /// What it is called in lists: `suite`, `suite/case`, `suite/case[matrix]`.
     pub label: String,
     /// The name shown to people; none where it was erased.
     pub name: Option<String>,
@@ -295,6 +295,6 @@ pub(super) fn label(suite: &str, case: Option<&str>, matrix: &str) -> String {
     match case {
         None => suite.to_owned(),
         Some(case) if matrix.is_empty() => format!("{suite}/{case}"),
-        Some(case) => format!("{suite}/{case} [{matrix}]"),
+        Some(case) => format!("{suite}/{case}[{matrix}]"),
     }
 }

@@ -5,9 +5,9 @@ use testledger_schemas::StepKey;
 use testledger_schemas::event::{OutcomeTally, ReportedCase, ReportedResult};
 
 use super::*;
-use crate::report::junit::read;
 use crate::report::samples::{ROOT, Sample, every_ending};
 use crate::steps::Reported;
+use crate::steps::junit::read;
 
 fn outcomes(xml: &str) -> OutcomeTally {
     let mut tally = OutcomeTally::new();

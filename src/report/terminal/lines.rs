@@ -116,8 +116,18 @@ fn service_stopped(stopped: &ServiceStopped) -> String {
         ServiceEnd::NotStarted => "could not be started",
     };
     let Some(content) = stopped.content.kept() else { return note(&stopped.service, what) };
-    let mut lines = note(&format!("service {}", stopped.service), what);
-    lines.push_str(&indented(failure::INDENT, &printable(&content.message)));
+    let (first, rest) = content.message.split_once('\n').unwrap_or((&content.message, ""));
+    let subject = format!("service {}", stopped.service);
+    // Most messages begin with what stands there anyway.
+    let what = match first.strip_prefix(&subject) {
+        Some(rest) => printable(rest.trim_start()),
+        None if first.is_empty() => what.to_owned(),
+        None => format!("{what}: {}", printable(first)),
+    };
+    let mut lines = note(&subject, &what);
+    if content.excerpts.is_empty() {
+        lines.push_str(&indented(failure::INDENT, &printable(rest)));
+    }
     for excerpt in &content.excerpts {
         lines.push_str(&failure::last_lines(excerpt.stream, &excerpt_text(excerpt)));
     }

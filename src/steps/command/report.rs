@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use testledger_schemas::StepOutcome;
 
-use crate::report::junit::{self, MAX_REPORT_BYTES};
+use crate::steps::junit::{self, MAX_REPORT_BYTES};
 use crate::steps::redact::Redactor;
 use crate::steps::{Reported, StepContext};
 
@@ -106,7 +106,7 @@ fn is_failure(outcome: StepOutcome) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::junit::MAX_MESSAGE_BYTES;
+    use crate::steps::junit::MAX_MESSAGE_BYTES;
     use crate::steps::testing::context;
 
     #[tokio::test]

@@ -18,6 +18,9 @@ use crate::steps::{PreparedRun, StepContext};
 
 /// How much is read at once: what a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
+/// How much is read at once until so much came: most commands print little, and a large buffer for each costs more than
+/// all else that is done for them here (fresh pages of memory).
+const FIRST_READ_BYTES: usize = 4 * 1024;
 
 /// Both streams of a command.
 pub struct Streams {
@@ -94,7 +97,7 @@ impl Reading {
 
 /// Reads until the end, an error (then there is nothing more to be had), or being stopped.
 async fn read(mut source: Box<dyn AsyncRead + Send + Unpin>, mut keeper: Keeper, stop: CancellationToken) -> Keeper {
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = vec![0; FIRST_READ_BYTES];
     loop {
         let count = tokio::select! {
             biased;
@@ -105,6 +108,9 @@ async fn read(mut source: Box<dyn AsyncRead + Send + Unpin>, mut keeper: Keeper,
             return keeper;
         }
         keeper.push(&buffer[..count]);
+        if count == buffer.len() && count < READ_BYTES {
+            buffer.resize(READ_BYTES, 0);
+        }
     }
 }
 

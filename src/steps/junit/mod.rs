@@ -21,8 +21,8 @@ pub use error::ReportError;
 pub use name::MAX_NAME_BYTES;
 pub use parse::{MAX_CASES, MAX_DEPTH};
 
-use crate::report::fingerprint::fingerprint;
 use crate::steps::Reported;
+use crate::steps::fingerprint::fingerprint;
 use outcome::Judged;
 use raw::{RawCase, RawVerdict};
 
