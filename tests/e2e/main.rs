@@ -1,5 +1,5 @@
 //! End to end: the built program, real processes, real files. Every test has a folder and a store of its own.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod cancelling;
