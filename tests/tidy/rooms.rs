@@ -124,12 +124,14 @@ fn appends(source: &Source) -> Vec<Finding> {
     found
 }
 
-/// How many arguments there are, and whether the first is `&mut`.
+/// How many arguments there are, and whether the first is `&mut`, or a switch: no commit.
 fn arguments_of(arguments: &Group) -> (usize, bool) {
     let tokens = within(arguments);
     let count = tokens.split(|token| is_punct(token, ',')).filter(|argument| !argument.is_empty()).count();
     let is_borrow = tokens.first().is_some_and(|first| is_punct(first, '&')) && is_ident(tokens.get(1), "mut");
-    (count, is_borrow)
+    // `OpenOptions::append(true)` opens a file.
+    let is_switch = is_ident(tokens.first(), "true") || is_ident(tokens.first(), "false");
+    (count, is_borrow || is_switch)
 }
 
 #[cfg(test)]
@@ -183,7 +185,10 @@ mod tests {
         assert_eq!(breaches("src/engine/x.rs", "fn f() { self.log.append(commit).await; }"), 1);
         assert_eq!(breaches("src/engine/x.rs", "fn f() { EventLog::append(log, commit); }"), 1);
         assert_eq!(breaches("src/engine/journal.rs", "fn f() { self.log.append(commit); }"), 0);
-        assert_eq!(breaches("src/engine/x.rs", "fn f() { open.append(&mut more); headers.append(x, y); }"), 0);
+        assert_eq!(
+            breaches("src/engine/x.rs", "fn f() { open.append(&mut more); headers.append(x, y); file.append(true); }"),
+            0
+        );
     }
 
     #[test]
