@@ -37,6 +37,9 @@ pub async fn run_alone(
     execution: &mut Execution,
     stop: &Stop,
 ) -> Result<(), ExecutionError> {
+    if execution.state().is_final() {
+        return Ok(());
+    }
     let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
     // Another engine may have begun it, and its next attempt may not be due yet.
     wait_until(engine, execution.state().retry_at, stop).await;

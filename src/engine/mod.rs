@@ -166,8 +166,9 @@ impl Engine {
         let _watch = self.watched.watch(id, stop.clone());
         for _ in 0..MAX_TURNS {
             match follow::until_released(self, &mut execution, stop).await? {
-                Followed::Over | Followed::GivenUp => return Ok(execution),
-                Followed::Free => self.carry_out(&mut execution, &plan, stop).await?,
+                Followed::GivenUp => return Ok(execution),
+                // Also what is over: a suite that was cancelled before anybody had it may have open cases.
+                Followed::Over | Followed::Free => self.carry_out(&mut execution, &plan, stop).await?,
             }
             if execution.state().is_final() {
                 return Ok(execution);

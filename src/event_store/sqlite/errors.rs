@@ -29,7 +29,9 @@ impl Translator {
     fn by_code(&self, code: ErrorCode, error: &Error) -> StoreError {
         let path = self.path.display();
         if self.path.is_dir() {
-            return StoreError::Refused(format!("{path} is a folder; name a file in it, such as {path}/ledger.db"));
+            return StoreError::Refused(format!(
+                "{path} is a folder; name a file in it with --store, such as {path}/ledger.db"
+            ));
         }
         // SQLite's own enum is open (`non_exhaustive`): the last arm takes what is left.
         match code {
