@@ -14,7 +14,7 @@ figures=$work/figures.txt
 : >"$figures"
 
 # The benches come after the scripts: building them puts a `testledger` with test features in the place of the other.
-shows=(thousand-cases published-suites run-examples long-stream log-growth torture-sqlite tamper-sqlite fuzz-inputs)
+shows=(thousand-cases published-suites run-examples long-stream torture-sqlite tamper-sqlite fuzz-inputs)
 command_of() {
     case $1 in
         thousand-cases | published-suites) echo "shows/$1.sh" ;;
