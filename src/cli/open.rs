@@ -34,6 +34,11 @@ pub fn store_path(context: &Context) -> Result<PathBuf, Failure> {
 /// [`Failure`] if there is none, or it cannot be used.
 pub async fn existing_log(context: &Context) -> Result<(SharedLog, PathBuf), Failure> {
     let path = store_path(context)?;
+    // An empty file would become a new log: not for those who only look.
+    if std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+        let message = format!("{} is empty: it is no log, or its content was cut away", path.display());
+        return Err(Failure::new(Exit::LogIntegrity, message));
+    }
     if !path.exists() {
         let message =
             format!("there is no log at {}: run something first, or name another with --store", path.display());

@@ -9,6 +9,7 @@ use crate::cli::args::{RunArgs, SelectArgs};
 use crate::cli::context::Context;
 use crate::cli::exit::Failure;
 use crate::plan::{self, Origin, Selection};
+use crate::steps::redact::MIN_SECRET_CHARS;
 
 /// A secret of so many characters is not found in a plan by chance.
 const TELLING_SECRET_CHARS: usize = 8;
@@ -109,10 +110,25 @@ pub fn secrets_are_there(context: &Context, plan: &Plan) -> Result<(), Failure> 
     let missing: Vec<&str> =
         plan.secrets.iter().filter(|name| !context.environment.contains_key(*name)).map(String::as_str).collect();
     if missing.is_empty() {
+        secrets_can_be_found(context, plan)?;
         return secrets_are_not_in_the_plan(context, plan);
     }
     let names = missing.join(", ");
     Err(Failure::usage(format!("{}: set the secrets it names in the environment: {names}", plan.source)))
+}
+
+/// What is too short cannot be redacted: it would be kept in clear.
+fn secrets_can_be_found(context: &Context, plan: &Plan) -> Result<(), Failure> {
+    let is_short =
+        |name: &&String| context.environment.get(*name).is_some_and(|value| value.chars().count() < MIN_SECRET_CHARS);
+    match plan.secrets.iter().find(is_short) {
+        Some(name) => Err(Failure::usage(format!(
+            "{}: the secret {name} has fewer than {MIN_SECRET_CHARS} characters and could not be redacted: give it a \
+             longer value, or take it out of `secrets`",
+            plan.source
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A plan is kept as it is, with its parameters: what it holds in clear could not be redacted any more.

@@ -140,6 +140,18 @@ async fn next((interrupt, terminate): &mut (Signal, Signal)) {
     }
 }
 
+/// With `--json`, standard output belongs to the program that reads it: everything for people goes to standard error.
+fn progress(plan: &Plan, output: &Output<'_>) -> Progress {
+    match (output.json, plan.is_suite) {
+        (true, _) => {
+            let (out, err) = (Box::new(std::io::stderr()), Box::new(std::io::stderr()));
+            Progress::on(View::Lines, output.no_capture, false, out, err)
+        }
+        (false, true) => Progress::new(View::of_a_plan(), output.no_capture),
+        (false, false) => Progress::new(View::Wrapped, output.no_capture),
+    }
+}
+
 async fn run_one(
     running: &Running,
     plan: Plan,
@@ -148,12 +160,7 @@ async fn run_one(
     stop: &Stop,
 ) -> Result<(Exit, RunReport), Failure> {
     let engine = &running.engine;
-    let view = match (output.json, plan.is_suite) {
-        (true, _) => View::Silent,
-        (false, true) => View::of_a_plan(),
-        (false, false) => View::Wrapped,
-    };
-    let follower = Follower::start(engine, Progress::new(view, output.no_capture));
+    let follower = Follower::start(engine, progress(&plan, output));
     let requested = engine.request(&plan, options).await?;
     let id = requested.execution.id();
     if requested.existed {
@@ -162,8 +169,9 @@ async fn run_one(
     let plan = Arc::new(plan);
     let execution = engine.run(id, Arc::clone(&plan), stop).await?;
     let anchor = engine.anchor().await?;
-    let ran_here = execution.state().last_worker == Some(engine.worker());
-    let progress = follower.finish(engine, id, &plan, requested.existed || !ran_here).await?;
+    // With a key, another process may have asked for some of the cases, or may have run them.
+    let is_shared = options.idempotency_key.is_some() || execution.state().last_worker != Some(engine.worker());
+    let progress = follower.finish(engine, id, &plan, is_shared).await?;
     let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
     if !execution.state().is_final() {
         progress.note(&format!("execution {id} goes on in another process; `executions cancel` stops it"));

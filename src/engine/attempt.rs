@@ -151,7 +151,7 @@ impl<'a> Attempt<'a> {
     async fn go_on(&mut self, end: StepEnd, finish: Command) -> Result<Option<Due<'a>>, ExecutionError> {
         for (name, captured) in end.captures {
             if captured.secret {
-                self.redactor = self.redactor.with(captured.value.as_str().unwrap_or(&captured.value.to_string()));
+                self.redactor.learn(captured.value.as_str().unwrap_or(&captured.value.to_string()));
             }
             self.scope.captures.insert(name, captured.value);
         }

@@ -87,6 +87,7 @@ pub struct Engine {
     process: WorkerStarted,
     launcher: SharedLauncher,
     http: HttpClient,
+    redactor: Redactor,
     environment: BTreeMap<String, String>,
     place: StartContent,
     slots: Arc<Semaphore>,
@@ -125,6 +126,7 @@ impl Engine {
             process: parts.process.clone(),
             launcher: parts.launcher,
             http: parts.http,
+            redactor: Redactor::default(),
             environment: parts.environment,
             place: parts.place,
             watched: Arc::clone(&watched),
@@ -227,9 +229,14 @@ impl Engine {
         }
     }
 
-    /// What must not be seen of a plan's run: the values of its secrets.
+    /// What must not be seen: the secrets of this plan, of all others that run here, and what their steps captured. One
+    /// for the whole engine, because a service, or another case, may print what a step has captured.
     fn redactor(&self, plan: &Plan) -> Redactor {
-        Redactor::new(plan.secrets.iter().filter_map(|name| self.environment.get(name)).cloned())
+        plan.secrets
+            .iter()
+            .filter_map(|name| self.environment.get(name))
+            .for_each(|secret| self.redactor.learn(secret));
+        self.redactor.clone()
     }
 
     fn live(&self) -> LiveSink {

@@ -112,6 +112,7 @@ impl Recorder {
     pub async fn finish(mut self, log: &SharedLog) -> Result<Recorded, StoreError> {
         let rest = self.redactor.finish();
         self.take(rest);
+        self.redact_anew();
         let (head, tail, is_all) = self.excerpt();
         self.kept.truncate(self.limits.kept_bytes);
         self.kept.shrink_to_fit();
@@ -127,6 +128,19 @@ impl Recorder {
             raw: self.raw,
             raw_is_whole: self.raw_is_whole,
         })
+    }
+
+    /// A secret that was learnt on the way may stand in what came before: what is kept is redacted once more.
+    fn redact_anew(&mut self) {
+        let Some(redactor) = self.redactor.has_learnt() else { return };
+        let dropped = self.bytes - self.kept.len() as u64;
+        self.kept = redactor.bytes(&self.kept);
+        self.last = redactor.bytes(&self.last);
+        self.bytes = dropped + self.kept.len() as u64;
+        if dropped == 0 {
+            self.digest = Sha256::new();
+            self.digest.update(&self.kept);
+        }
     }
 
     /// Head and tail as text of at most the excerpt's bytes, and whether the head alone is all there was.
@@ -184,6 +198,21 @@ mod tests {
     use crate::event_store::memory::MemoryLog;
 
     const SECRET: &str = "hunter22";
+
+    #[test]
+    fn a_secret_that_is_learnt_on_the_way_is_taken_from_what_came_before() {
+        let redactor = Redactor::default();
+        let limits = OutputLimits { excerpt_bytes: 100, kept_bytes: 100 };
+        let mut recorder = Recorder::new(OutputStream::Stdout, limits, &redactor, None);
+        recorder.push(b"issued hunter22\n");
+        redactor.learn(SECRET);
+        recorder.push(b"used hunter22\n");
+        let log: SharedLog = MemoryLog::new();
+        let recorded = wait(recorder.finish(&log)).unwrap();
+        assert_eq!(recorded.excerpt.head, "issued ***\nused ***\n");
+        assert_eq!(recorded.facts.bytes, 20);
+        assert_eq!(recorded.excerpt.sha256, Hash::of(b"issued ***\nused ***\n"));
+    }
 
     fn record(chunks: &[Vec<u8>], limits: OutputLimits) -> (Recorded, SharedLog, Vec<u8>) {
         let seen = Arc::new(Mutex::new(vec![]));

@@ -43,6 +43,8 @@ fn serve_if_asked() {
 
 async fn greet(headers: HeaderMap) -> impl IntoResponse {
     let bearer = headers.get("authorization").and_then(|value| value.to_str().ok());
+    // As many servers do: who came, and with what.
+    println!("GET /greet {bearer:?}");
     if bearer == Some(&format!("Bearer {TOKEN}")) {
         (StatusCode::OK, format!("hello ada, your token is {TOKEN}"))
     } else {

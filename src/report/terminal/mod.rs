@@ -35,7 +35,7 @@ pub enum View {
     Lines,
     /// The same lines, above a bar of what runs now.
     Bar,
-    /// Nothing: standard output belongs to a program (`--json`).
+    /// Nothing.
     Silent,
 }
 

@@ -12,7 +12,7 @@
 
 mod variants;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -21,10 +21,10 @@ pub use variants::MIN_SECRET_CHARS;
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
-/// What must not be seen. Cheap to clone.
+/// What must not be seen. Cheap to clone; what one clone learns, all know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    inner: Arc<Inner>,
+    inner: Arc<RwLock<Arc<Inner>>>,
 }
 
 /// The secrets, and how to find them.
@@ -42,35 +42,32 @@ struct Inner {
 impl Redactor {
     /// A redactor of these secrets. Those that are too short are passed over.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut secrets: Vec<String> =
-            secrets.into_iter().filter(|secret| secret.chars().count() >= MIN_SECRET_CHARS).collect();
-        secrets.sort();
-        secrets.dedup();
-        let mut patterns: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| variants::of(secret)).collect();
-        patterns.sort();
-        patterns.dedup();
-        let build = |patterns: &[Vec<u8>]| AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns);
-        let mut finder = (!patterns.is_empty()).then(|| build(&patterns));
-        if let Some(Err(_)) = finder {
-            // More than 2^31 states: secrets of gigabytes. As they are, they need fewer.
-            patterns = secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect();
-            finder = Some(build(&patterns));
-        }
-        let finder = finder.and_then(Result::ok);
-        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
-        Self { inner: Arc::new(Inner { secrets, patterns, finder, longest }) }
+        Self { inner: Arc::new(RwLock::new(Arc::new(Inner::new(secrets)))) }
     }
 
-    /// The same with one more secret (a captured one).
+    fn now(&self) -> Arc<Inner> {
+        Arc::clone(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One more secret (a captured one), for this redactor and all its clones.
+    pub fn learn(&self, secret: &str) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if !inner.secrets.iter().any(|known| known == secret) {
+            *inner = Arc::new(Inner::new(inner.secrets.iter().cloned().chain([secret.to_owned()])));
+        }
+    }
+
+    /// This redactor, after it has learnt one more secret.
     #[must_use]
     pub fn with(&self, secret: &str) -> Self {
-        Self::new(self.inner.secrets.iter().cloned().chain([secret.to_owned()]))
+        self.learn(secret);
+        self.clone()
     }
 
     /// Whether there is nothing to redact.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.inner.finder.is_none()
+        self.now().finder.is_none()
     }
 
     /// The text without secrets.
@@ -79,22 +76,32 @@ impl Redactor {
         if self.is_empty() {
             return text.to_owned();
         }
-        let mut stream = self.stream();
-        let mut bytes = stream.push(text.as_bytes());
-        bytes.extend(stream.finish());
+        let bytes = self.bytes(text.as_bytes());
         // Secrets begin and end at character borders, so this is UTF-8 as the text was.
         String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// The bytes without secrets.
+    #[must_use]
+    pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = self.stream();
+        let mut redacted = stream.push(bytes);
+        redacted.extend(stream.finish());
+        redacted
     }
 
     /// A redactor of bytes that come piece by piece.
     #[must_use]
     pub fn stream(&self) -> StreamRedactor {
-        StreamRedactor { inner: self.inner.clone(), held: vec![], covered: 0 }
+        let inner = self.now();
+        StreamRedactor { redactor: self.clone(), began_with: Arc::clone(&inner), inner, held: vec![], covered: 0 }
     }
 }
 
 /// Redacts bytes that come piece by piece; holds back what may be the start of a secret, and no more.
 pub struct StreamRedactor {
+    redactor: Redactor,
+    began_with: Arc<Inner>,
     inner: Arc<Inner>,
     /// Not given out yet.
     held: Vec<u8>,
@@ -105,10 +112,17 @@ pub struct StreamRedactor {
 impl StreamRedactor {
     /// Takes more bytes; gives back what is certain by now.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.inner = self.redactor.now();
         let Some(finder) = self.inner.finder.clone() else { return bytes.to_vec() };
         self.held.extend_from_slice(bytes);
         let certain = self.inner.uncertain_from(&self.held);
         self.release(&finder, certain)
+    }
+
+    /// The redactor, if it has learnt a secret since this began: what was given back before may hold it.
+    #[must_use]
+    pub fn has_learnt(&self) -> Option<&Redactor> {
+        (!Arc::ptr_eq(&self.began_with, &self.redactor.now())).then_some(&self.redactor)
     }
 
     /// Gives back the rest.
@@ -160,6 +174,26 @@ fn stretches(finder: &AhoCorasick, bytes: &[u8], certain: usize, covered: usize)
 }
 
 impl Inner {
+    fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> =
+            secrets.into_iter().filter(|secret| secret.chars().count() >= MIN_SECRET_CHARS).collect();
+        secrets.sort();
+        secrets.dedup();
+        let mut patterns: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| variants::of(secret)).collect();
+        patterns.sort();
+        patterns.dedup();
+        let build = |patterns: &[Vec<u8>]| AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns);
+        let mut finder = (!patterns.is_empty()).then(|| build(&patterns));
+        if let Some(Err(_)) = finder {
+            // More than 2^31 states: secrets of gigabytes. As they are, they need fewer.
+            patterns = secrets.iter().map(|secret| secret.as_bytes().to_vec()).collect();
+            finder = Some(build(&patterns));
+        }
+        let finder = finder.and_then(Result::ok);
+        let longest = patterns.iter().map(Vec::len).max().unwrap_or(0);
+        Self { secrets, patterns, finder, longest }
+    }
+
     /// The first position from which on a secret may begin whose end is not in view.
     fn uncertain_from(&self, bytes: &[u8]) -> usize {
         let first = (bytes.len() + 1).saturating_sub(self.longest);

@@ -7,7 +7,7 @@ use super::*;
 /// The whole text at once, by marking every byte that any pattern covers.
 fn plainly(redactor: &Redactor, text: &[u8]) -> Vec<u8> {
     let mut marks = vec![];
-    for pattern in &redactor.inner.patterns {
+    for pattern in &redactor.now().patterns {
         for start in 0..text.len() {
             if text[start..].starts_with(pattern) {
                 marks.push((start, start + pattern.len()));
@@ -139,4 +139,16 @@ fn only_what_may_begin_a_secret_is_held_back() {
     assert_eq!(stream.push(b"2!"), b"***!");
     assert_eq!(stream.push(b"hun"), b"");
     assert_eq!(stream.finish(), b"hun");
+}
+
+#[test]
+fn what_one_clone_learns_all_know_also_streams_that_have_begun() {
+    let redactor = Redactor::default();
+    let mut stream = redactor.stream();
+    assert_eq!(stream.push(b"hunter22 "), b"hunter22 ");
+    assert!(stream.has_learnt().is_none());
+    redactor.clone().learn("hunter22");
+    assert_eq!(redactor.text("hunter22"), "***");
+    assert_eq!([stream.push(b"hunter22 "), stream.finish()].concat(), b"*** ");
+    assert_eq!(stream.has_learnt().map(|redactor| redactor.bytes(b"hunter22 ")), Some(b"*** ".to_vec()));
 }
