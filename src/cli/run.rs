@@ -15,6 +15,7 @@ use crate::cli::follow::Follower;
 use crate::cli::open::Running;
 use crate::cli::plans;
 use crate::cli::result::RunResult;
+use crate::engine::Engine;
 use crate::engine::execution::Execution;
 use crate::engine::request::RequestOptions;
 use crate::engine::stop::Stop;
@@ -141,13 +142,13 @@ async fn next((interrupt, terminate): &mut (Signal, Signal)) {
 }
 
 /// With `--json`, standard output belongs to the program that reads it: everything for people goes to standard error.
-fn progress(plan: &Plan, output: &Output<'_>) -> Progress {
+fn progress(engine: &Engine, plan: &Plan, output: &Output<'_>) -> Progress {
     match (output.json, plan.is_suite) {
         (true, _) => {
             let (out, err) = (Box::new(std::io::stderr()), Box::new(std::io::stderr()));
             Progress::on(View::Lines, output.no_capture, false, out, err)
         }
-        (false, true) => Progress::new(View::of_a_plan(), output.no_capture),
+        (false, true) => Progress::new(View::of_a_plan(engine.settings.live_interval), output.no_capture),
         (false, false) => Progress::new(View::Wrapped, output.no_capture),
     }
 }
@@ -160,7 +161,7 @@ async fn run_one(
     stop: &Stop,
 ) -> Result<(Exit, RunReport), Failure> {
     let engine = &running.engine;
-    let follower = Follower::start(engine, progress(&plan, output));
+    let follower = Follower::start(engine, progress(engine, &plan, output));
     let requested = engine.request(&plan, options).await?;
     let id = requested.execution.id();
     if requested.existed {

@@ -13,8 +13,8 @@ use crate::report::model::ExecutionReport;
 const NAMED: usize = 3;
 /// The longest label in the bar.
 const LABEL_WIDTH: usize = 30;
-/// How often the clock in the bar moves.
-const TICK: Duration = Duration::from_millis(200);
+/// The bar is drawn anew at least so far apart, whatever the setting says.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 /// What the bar looks like.
 const TEMPLATE: &str = "{spinner} {pos}/{len} cases  {elapsed}  {msg}";
 
@@ -26,8 +26,9 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(is_shown: bool) -> Self {
-        Self { bar: is_shown.then(begin), running: BTreeMap::new(), not_passed: 0 }
+    /// A bar that is drawn anew so often; none where there is no interval.
+    pub(super) fn new(interval: Option<Duration>) -> Self {
+        Self { bar: interval.map(begin), running: BTreeMap::new(), not_passed: 0 }
     }
 
     /// Writes above the bar.
@@ -67,12 +68,12 @@ impl Bar {
     }
 }
 
-fn begin() -> ProgressBar {
+fn begin(interval: Duration) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(TICK);
+    bar.enable_steady_tick(interval.max(SHORTEST_INTERVAL));
     bar
 }
 

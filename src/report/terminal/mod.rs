@@ -14,6 +14,7 @@ mod summary;
 mod tests;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use testledger_schemas::event::{ExecutionKind, OutputStream};
 use testledger_schemas::{Event, ExecutionId, Timestamp};
@@ -34,18 +35,19 @@ pub enum View {
     /// One line for each case that ends.
     Lines,
     /// The same lines, above a bar of what runs now.
-    Bar,
-    /// Nothing.
-    Silent,
+    Bar {
+        /// How often the bar is drawn anew.
+        interval: Duration,
+    },
 }
 
 impl View {
     /// How a run of a plan is shown here: with a bar where standard error is a terminal that can draw one.
     #[must_use]
-    pub fn of_a_plan() -> Self {
+    pub fn of_a_plan(interval: Duration) -> Self {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let is_ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty());
-        if io::stderr().is_terminal() && !is_dumb && !is_ci { Self::Bar } else { Self::Lines }
+        if io::stderr().is_terminal() && !is_dumb && !is_ci { Self::Bar { interval } } else { Self::Lines }
     }
 }
 
@@ -79,12 +81,16 @@ impl Progress {
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
     ) -> Self {
+        let interval = match view {
+            View::Bar { interval } => Some(interval),
+            View::Wrapped | View::Lines => None,
+        };
         Self {
             view,
             shows_output: no_capture,
             report: RunReport::default(),
             sink: Sink::new(is_coloured, out, err),
-            bar: Bar::new(view == View::Bar),
+            bar: Bar::new(interval),
             prefixer: Prefixer::default(),
         }
     }
@@ -109,8 +115,8 @@ impl Progress {
     pub fn event_at(&mut self, execution: ExecutionId, recorded_at: Timestamp, event: &Event) {
         self.report.apply(execution, recorded_at, event);
         match self.view {
-            View::Wrapped | View::Silent => {}
-            View::Lines | View::Bar => self.draw(execution, event),
+            View::Wrapped => {}
+            View::Lines | View::Bar { .. } => self.draw(execution, event),
         }
     }
 
@@ -138,12 +144,12 @@ impl Progress {
                 OutputStream::Stdout | OutputStream::Body => self.sink.out_raw(&output.bytes),
                 OutputStream::Stderr => self.sink.err_raw(&output.bytes),
             },
-            View::Lines | View::Bar if self.shows_output => {
+            View::Lines | View::Bar { .. } if self.shows_output => {
                 let label = self.report.execution(output.execution).map_or("", |report| &report.label);
                 let lines = self.prefixer.push(output, label);
                 self.bar.above(|| self.sink.out(&lines));
             }
-            View::Lines | View::Bar | View::Silent => {}
+            View::Lines | View::Bar { .. } => {}
         }
     }
 
@@ -161,8 +167,7 @@ impl Progress {
         self.bar.clear();
         match self.view {
             View::Wrapped => self.sink.err(&summary::short(&self.report, closing)),
-            View::Lines | View::Bar => self.sink.out(&summary::full(&self.report, closing)),
-            View::Silent => {}
+            View::Lines | View::Bar { .. } => self.sink.out(&summary::full(&self.report, closing)),
         }
         self.sink.finish()
     }
