@@ -25,7 +25,7 @@ use testledger::ports::ids::{Ids, RandomIds};
 use testledger_schemas::command::Command;
 use testledger_schemas::event::{
     ActionKind, ExecutionKind, ExecutionRequested, Limits, RequestContent, StartContent, StepFinished, StepInputs,
-    StepOutputs, StepRun, StepStarted,
+    StepRun, StepStarted,
 };
 use testledger_schemas::plan::{CaseType, OnInterrupt, Priority};
 use testledger_schemas::{Hash, StepKey, StepOutcome};
@@ -224,21 +224,7 @@ fn started(index: u32) -> Command {
 }
 
 fn finished(run: StepRun) -> StepFinished {
-    StepFinished {
-        run,
-        outcome: StepOutcome::Passed,
-        will_retry: false,
-        duration_ms: 7,
-        exit_code: Some(0),
-        signal: None,
-        http_status: None,
-        error: None,
-        usage: None,
-        outputs: vec![],
-        leaked: false,
-        signals_sent: vec![],
-        content: StepOutputs::default().into(),
-    }
+    StepFinished { duration_ms: 7, exit_code: Some(0), ..StepFinished::bare(run, StepOutcome::Passed) }
 }
 
 fn report(show: Option<&mut show::Show>, name: &str, costs: &Costs, pick: fn(&Cost) -> Duration) {

@@ -4,8 +4,7 @@ use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::event::{
     CancelReason, CancellationRequested, ClaimReleased, Event, ExecutionAborted, ExecutionCancelled, ExecutionClaimed,
     ExecutionFailed, ExecutionInterrupted, ExecutionReady, ExecutionRecovered, ExecutionRequested, ExecutionStarted,
-    FailureReason, InterruptReason, ReleaseReason, StartContent, StepFinished, StepOutputs, StepResultsReported,
-    StepStarted,
+    FailureReason, InterruptReason, ReleaseReason, StartContent, StepFinished, StepResultsReported, StepStarted,
 };
 use testledger_schemas::plan::OnInterrupt;
 use testledger_schemas::{ExecutionStatus, StepOutcome, Timestamp, WorkerId};
@@ -224,22 +223,8 @@ fn decide_interrupt(state: &State, status: ExecutionStatus, reason: InterruptRea
 }
 
 fn interrupted_step(open: &OpenStep, goes_on: bool) -> Event {
-    StepFinished {
-        run: open.run.clone(),
-        outcome: StepOutcome::Interrupted,
-        will_retry: goes_on && open.on_interrupt == OnInterrupt::Rerun,
-        duration_ms: 0,
-        exit_code: None,
-        signal: None,
-        http_status: None,
-        error: None,
-        usage: None,
-        outputs: vec![],
-        leaked: false,
-        signals_sent: vec![],
-        content: StepOutputs::default().into(),
-    }
-    .into()
+    let will_retry = goes_on && open.on_interrupt == OnInterrupt::Rerun;
+    StepFinished { will_retry, ..StepFinished::bare(open.run.clone(), StepOutcome::Interrupted) }.into()
 }
 
 fn decide_recover(state: &State) -> Decision {

@@ -3,7 +3,7 @@
 use testledger_schemas::command::{Authority, Command, Conclusion};
 use testledger_schemas::event::{
     ActionKind, Event, ExecutionKind, ExecutionRequested, Limits, RequestContent, StartContent, StepFinished,
-    StepInputs, StepOutputs, StepRun, StepStarted,
+    StepInputs, StepRun, StepStarted,
 };
 use testledger_schemas::plan::{CaseType, OnInterrupt, Priority};
 use testledger_schemas::{Hash, StepKey, StepOutcome, Timestamp, WorkerId};
@@ -98,21 +98,7 @@ impl Given {
 
     pub fn finish(&self, outcome: StepOutcome) -> Command {
         let run = self.state.open_step.as_ref().map_or_else(|| self.due_step().run, |open| open.run.clone());
-        Command::FinishStep(Box::new(StepFinished {
-            run,
-            outcome,
-            will_retry: true,
-            duration_ms: 1,
-            exit_code: None,
-            signal: None,
-            http_status: None,
-            error: None,
-            usage: None,
-            outputs: vec![],
-            leaked: false,
-            signals_sent: vec![],
-            content: StepOutputs::default().into(),
-        }))
+        Command::FinishStep(Box::new(StepFinished { will_retry: true, ..StepFinished::bare(run, outcome) }))
     }
 }
 

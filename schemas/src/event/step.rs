@@ -144,3 +144,25 @@ vocabulary! {
         pub expectations: Vec<String>,
     }
 }
+
+impl StepFinished {
+    /// The end of a run of which nothing else is known: no attempt follows, it took no time and left nothing.
+    #[must_use]
+    pub fn bare(run: StepRun, outcome: StepOutcome) -> Self {
+        Self {
+            run,
+            outcome,
+            will_retry: false,
+            duration_ms: 0,
+            exit_code: None,
+            signal: None,
+            http_status: None,
+            error: None,
+            usage: None,
+            outputs: vec![],
+            leaked: false,
+            signals_sent: vec![],
+            content: StepOutputs::default().into(),
+        }
+    }
+}
