@@ -10,7 +10,9 @@
 
 pub mod faults;
 pub mod memory;
+pub mod mongodb;
 pub mod patient;
+mod queue;
 mod rules;
 pub mod sequencer;
 pub mod sqlite;
