@@ -242,7 +242,9 @@ fn not_written(path: &Path, error: &std::io::Error) -> Failure {
 /// The command that looks closer, with the store where that is not what settings say.
 fn look_closer(running: &Running, id: ExecutionId) -> String {
     match &running.store_flag {
-        Some(store) => format!("testledger executions show {id} --store {}", quoted(store)),
+        Some(store) => {
+            format!("testledger executions show {id} --store {}", quoted(&address::without_password(store)))
+        }
         None => format!("testledger executions show {id}"),
     }
 }
