@@ -9,7 +9,7 @@ use crate::cli::context::{self, Context};
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, Parts, this_process};
 use crate::event_store::SharedLog;
-use crate::event_store::mongodb::{MongoLog, MongoStore};
+use crate::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use crate::event_store::sqlite::SqliteLog;
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
@@ -39,10 +39,11 @@ async fn home(context: &Context) -> Result<Home, Failure> {
     let store = &context.settings.store;
     match store.split_once(':') {
         Some(("sqlite", path)) if !path.is_empty() => Ok(Home::File(context.directory.join(path))),
-        Some(("mongodb" | "mongodb+srv", _)) => Ok(Home::Database(MongoStore::connect(store).await?)),
-        Some(_) | None => {
-            Err(Failure::usage(format!("the store `{}`: {MEND}", address::without_password(store))))
+        Some(("mongodb" | "mongodb+srv", _)) => {
+            let address = MongoAddress::parse(store).await.map_err(Failure::usage)?;
+            Ok(Home::Database(MongoStore::connect(address).await?))
         }
+        Some(_) | None => Err(Failure::usage(format!("the store `{}`: {MEND}", address::without_password(store)))),
     }
 }
 
@@ -116,7 +117,7 @@ impl Existing {
         let log = Arc::clone(&self.log);
         let opened = match &self.home {
             Home::File(path) => Views::sqlite(log, path).await,
-            Home::Database(store) => Views::mongodb(log, store.database()).await,
+            Home::Database(store) => Views::mongodb(log, &store.database()).await,
         };
         opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
     }

@@ -22,6 +22,7 @@ use crate::engine::stop::Stop;
 use crate::report::junit_write;
 use crate::report::model::RunReport;
 use crate::report::terminal::{Closing, Progress, View};
+use crate::settings::address;
 
 /// How a run is shown and reported.
 #[derive(Clone, Debug, Default)]

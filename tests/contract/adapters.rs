@@ -6,7 +6,7 @@ use std::sync::Arc;
 use testledger::event_store::SharedLog;
 use testledger::event_store::faults::Faults;
 use testledger::event_store::memory::MemoryLog;
-use testledger::event_store::mongodb::{MongoLog, MongoStore};
+use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger::event_store::sqlite::SqliteLog;
 
 /// One log of one adapter.
@@ -40,7 +40,10 @@ impl Adapter {
     pub async fn open(&self) -> SharedLog {
         match self {
             Self::Sqlite(folder) => SqliteLog::open(&folder.path().join("new/ledger.db")).await.unwrap(),
-            Self::Mongodb(address) => MongoLog::open(MongoStore::connect(address).await.unwrap()).await.unwrap(),
+            Self::Mongodb(address) => {
+                let address = MongoAddress::parse(address).await.unwrap();
+                MongoLog::open(MongoStore::connect(address).await.unwrap()).await.unwrap()
+            }
             Self::Memory(log) => {
                 log.reopen_with_faults(Faults { seed: 8, slow_ms: 2, duplicate_delivery: 200, ..Faults::none() })
             }

@@ -78,7 +78,8 @@ async fn read(shared: &Shared, token: &str, tell: &mpsc::Sender<Change>) -> Resu
 
 async fn open(shared: &Shared, resume: Option<ResumeToken>) -> Result<ChangeStream<RawDocumentBuf>> {
     // Drops and renames have to come through: they end what was promised.
-    let wanted = doc! { "$match": { "operationType": { "$in": ["insert", "drop", "rename", "dropDatabase", "invalidate"] } } };
+    let wanted =
+        doc! { "$match": { "operationType": { "$in": ["insert", "drop", "rename", "dropDatabase", "invalidate"] } } };
     let watch = shared.commits.watch().pipeline([wanted]).batch_size(BATCH).max_await_time(AWAIT);
     let stream: ChangeStream<ChangeStreamEvent<RawDocumentBuf>> = match resume {
         Some(token) => watch.resume_after(token).await?,

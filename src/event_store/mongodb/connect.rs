@@ -29,7 +29,8 @@ const READY_CONNECTIONS: u32 = 4;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What is said of an address without a database.
-const NO_DATABASE: &str = "name the database in the address, such as mongodb://127.0.0.1:27017/testledger?replicaSet=rs0";
+const NO_DATABASE: &str =
+    "name the database in the address, such as mongodb://127.0.0.1:27017/testledger?replicaSet=rs0";
 
 /// A database on a replica set that a log may live in.
 #[derive(Clone)]
@@ -39,22 +40,37 @@ pub struct MongoStore {
     pub(super) errors: Translator,
 }
 
-impl MongoStore {
-    /// Connects to the database of an address (`mongodb://HOST:PORT/DATABASE?replicaSet=…`).
+/// An address that can be used.
+pub struct MongoAddress {
+    options: ClientOptions,
+    database: String,
+    errors: Translator,
+}
+
+impl MongoAddress {
+    /// Reads `mongodb://HOST:PORT/DATABASE?replicaSet=…`.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] for an address, a server or rights that will not do, each with the mend;
-    /// [`StoreError::Unavailable`] if no primary answers.
-    pub async fn connect(address: &str) -> Result<Self, StoreError> {
+    /// [`StoreError::Refused`], with the mend.
+    pub async fn parse(address: &str) -> Result<Self, StoreError> {
         let options = parse(address).await?;
-        let name = options.default_database.clone().unwrap_or_default();
+        let database = options.default_database.clone().unwrap_or_default();
         let hosts: Vec<_> = options.hosts.iter().map(ToString::to_string).collect();
-        let errors = Translator::new(&format!("mongodb://{}/{name}", hosts.join(",")));
-        if name.is_empty() {
-            return Err(errors.refused(NO_DATABASE));
-        }
+        let errors = Translator::new(&format!("mongodb://{}/{database}", hosts.join(",")));
+        if database.is_empty() { Err(errors.refused(NO_DATABASE)) } else { Ok(Self { options, database, errors }) }
+    }
+}
+
+impl MongoStore {
+    /// Connects to the database of an address.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] for a server or rights that will not do, each with the mend;
+    /// [`StoreError::Unavailable`] if no primary answers.
+    pub async fn connect(address: MongoAddress) -> Result<Self, StoreError> {
+        let MongoAddress { options, database, errors } = address;
         let client = Client::with_options(options).map_err(|error| errors.store(&error))?;
-        let store = Self { database: client.database(&name), client, errors };
+        let store = Self { database: client.database(&database), client, errors };
         store.check_deployment().await?;
         Ok(store)
     }

@@ -1,15 +1,15 @@
 //! The collections, their indexes and page 0: made where they are missing, refused where they are another program's.
 
+use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::IndexOptions;
-use mongodb::IndexModel;
 use testledger_schemas::ids::LogId;
 use testledger_schemas::page::{FORMAT_VERSION, Page};
 
 use crate::event_store::StoreError;
 use crate::event_store::mongodb::changes;
 use crate::event_store::mongodb::documents::{encode, page_in};
-use crate::event_store::mongodb::errors::{codes, code_of, is_duplicate};
+use crate::event_store::mongodb::errors::{code_of, codes, is_duplicate};
 use crate::event_store::mongodb::shared::{ARTIFACTS, COMMITS, PAGES, STATE, Shared};
 use crate::ports::ids::{Ids, RandomIds};
 
@@ -23,7 +23,8 @@ impl Shared {
         let errors = &self.store.errors;
         match format {
             Ok(format) if format > i64::from(FORMAT_VERSION) => {
-                let why = format!("has format {format} and this program knows {FORMAT_VERSION}; use a newer testledger");
+                let why =
+                    format!("has format {format} and this program knows {FORMAT_VERSION}; use a newer testledger");
                 Err(errors.refused(&why))
             }
             Ok(_) => page_in(&zero).map(|_| true).map_err(|why| errors.damaged(&format!("page 0: {why}"))),
@@ -81,7 +82,10 @@ impl Shared {
 /// No commit has two places, and a position leads to its page.
 fn indexes() -> [IndexModel; 2] {
     let index = |name: &str, keys: Document, unique: bool| {
-        IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).unique(unique).build()).build()
+        IndexModel::builder()
+            .keys(keys)
+            .options(IndexOptions::builder().name(name.to_owned()).unique(unique).build())
+            .build()
     };
     [
         index("by_commit", doc! { "entries.commit": 1 }, true),

@@ -48,9 +48,8 @@ impl Translator {
             ErrorKind::InvalidTlsConfig { .. } | ErrorKind::IncompatibleServer { .. } => self.refused(&words(error)),
             ErrorKind::InvalidArgument { .. } => self.refused(&words(error)),
             ErrorKind::Bson(_) => self.damaged(&words(error)),
-            ErrorKind::ServerSelection { .. } => {
-                self.unavailable("no primary answers; is the replica set running and initiated, and this address right?")
-            }
+            ErrorKind::ServerSelection { .. } => self
+                .unavailable("no primary answers; is the replica set running and initiated, and this address right?"),
             _ => self.unavailable(&words(error)),
         }
     }

@@ -35,7 +35,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch as tokio_watch};
 use tokio::task::JoinHandle;
 
 pub use crate::event_store::mongodb::artifacts::MAX_ARTIFACT_BYTES;
-pub use crate::event_store::mongodb::connect::MongoStore;
+pub use crate::event_store::mongodb::connect::{MongoAddress, MongoStore};
 
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::mongodb::writer::Append;

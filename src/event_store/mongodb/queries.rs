@@ -22,8 +22,10 @@ impl Shared {
         let from = CommitId { stream, number }.to_string();
         let commits = self.commits.clone();
         let filter = doc! { "_id": { "$gte": from, "$lt": end_of(stream) } };
-        let found = self
-            .ask(async move { collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(commit_in)).await });
+        let found =
+            self.ask(
+                async move { collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(commit_in)).await },
+            );
         found.await?.into_iter().map(|(key, commit)| self.readable(key, commit)).collect()
     }
 
@@ -62,8 +64,9 @@ impl Shared {
     pub(super) async fn scan(&self, after: Option<CommitId>, limit: usize) -> Result<Vec<RawCommit>, StoreError> {
         let commits = self.commits.clone();
         let filter = after.map_or_else(|| doc! {}, |after| doc! { "_id": { "$gt": after.to_string() } });
-        let found = self
-            .ask(async move { collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(exact_commit_in)).await });
+        let found = self.ask(async move {
+            collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(exact_commit_in)).await
+        });
         let raw = |(id, commit): (String, Result<Commit, String>)| {
             let commit = commit.and_then(|commit| match commit.id.to_string() == id {
                 true => Ok(commit),
@@ -78,8 +81,8 @@ impl Shared {
     pub(super) async fn pages(&self, from: u64, limit: usize) -> Result<Vec<Page>, StoreError> {
         let pages = self.pages.clone();
         let filter = doc! { "_id": { "$gte": number(from) } };
-        let found =
-            self.ask(async move { collect(pages.find(filter).sort(doc! { "_id": 1 }), limit, with_key(page_in)).await });
+        let found = self
+            .ask(async move { collect(pages.find(filter).sort(doc! { "_id": 1 }), limit, with_key(page_in)).await });
         found.await?.into_iter().map(|found| self.page(found)).collect()
     }
 

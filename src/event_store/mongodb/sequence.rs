@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::event_store::StoreError;
 use crate::event_store::mongodb::backfill;
 use crate::event_store::mongodb::changes::{self, Change};
-use crate::event_store::mongodb::errors::{codes, code_of, is_history_lost};
+use crate::event_store::mongodb::errors::{code_of, codes, is_history_lost};
 use crate::event_store::mongodb::idle::Idle;
 use crate::event_store::mongodb::place::{self, Placed};
 use crate::event_store::mongodb::shared::Shared;
@@ -168,7 +168,8 @@ async fn follow(shared: &Arc<Shared>, caught_up: &watch::Sender<bool>, pause: &m
     };
     shared.head.advance(last.last_position());
     let changes = changes::follow(shared, token.clone());
-    let mut sequencing = Sequencing { shared, sequencer: Sequencer::resume(last), heads: HashMap::new(), idle, changes };
+    let mut sequencing =
+        Sequencing { shared, sequencer: Sequencer::resume(last), heads: HashMap::new(), idle, changes };
     let ended = sequencing.run(caught_up, pause).await;
     match ended {
         Ended::TokenRefused(_) => Ended::TokenRefused(token),
@@ -308,4 +309,3 @@ impl Sequencing<'_> {
         Ok(())
     }
 }
-

@@ -68,7 +68,10 @@ impl Shared {
     /// Refuses to append where the commits were dropped: what was acknowledged before must come back first.
     pub(super) fn check_there(&self) -> Result<(), StoreError> {
         if self.gone.load(Ordering::Acquire) {
-            return Err(self.store.errors.unavailable("the collection of commits was dropped; restore it from a backup"));
+            return Err(self
+                .store
+                .errors
+                .unavailable("the collection of commits was dropped; restore it from a backup"));
         }
         Ok(())
     }
