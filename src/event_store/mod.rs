@@ -16,6 +16,7 @@ mod queue;
 mod rules;
 pub mod sequencer;
 pub mod sqlite;
+pub mod subscription;
 
 use std::sync::Arc;
 
