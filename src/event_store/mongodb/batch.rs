@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mongodb::bson::RawDocumentBuf;
@@ -32,6 +33,7 @@ pub(super) async fn write(shared: &Arc<Shared>, known: &mut Known, group: Vec<Ap
     }
     due.iter().for_each(|append| shared.unplaced.sent(append.commit.id));
     let documents: Vec<RawDocumentBuf> = due.iter().map(|append| append.document.clone()).collect();
+    shared.batches.fetch_add(1, Ordering::Relaxed);
     let commits = shared.commits.clone();
     let sent = shared.store.attempt(async move { commits.insert_many(documents).ordered(false).await }).await;
     let outcomes = match sent {

@@ -23,6 +23,7 @@ mod watch;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -199,6 +200,12 @@ impl EventLog for MongoLog {
 }
 
 impl MongoLog {
+    /// How many groups of appends this handle has sent: with the number of appends, their mean size.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.shared.batches.load(Ordering::Relaxed)
+    }
+
     /// Puts a commit with less content in the place of the whole one; false if that is not there any more.
     async fn replace(&self, before: &Commit, after: &Commit) -> Result<bool, StoreError> {
         let damaged = |why: String| self.shared.store.errors.damaged(&why);

@@ -1,7 +1,7 @@
 //! What all parts of one open log share: the collections, the last position known, and what still has no place.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) unplaced: Unplaced,
     /// Whether somebody dropped the commits, and nobody has restored them yet.
     pub(super) gone: AtomicBool,
+    /// How many groups of appends were sent.
+    pub(super) batches: AtomicU64,
     /// Fires when the log is closed.
     pub(super) closed: CancellationToken,
 }
@@ -49,6 +51,7 @@ impl Shared {
             head: Head::at(last_position),
             unplaced: Unplaced::default(),
             gone: AtomicBool::new(false),
+            batches: AtomicU64::new(0),
             closed: CancellationToken::new(),
             store,
         })

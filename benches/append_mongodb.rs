@@ -1,0 +1,246 @@
+//! Bench: what the log on MongoDB costs above the driver itself. Medians and ratios; nothing is asserted.
+//!
+//! Appends by 1, 8, 64 and 256 callers stand against the raw driver's `insert_many` of the very same documents into a
+//! collection with the same indexes, majority and journaled, one batch in flight, in batches of the log's own mean size,
+//! by turns in the same run. Then latencies until a position and until a subscriber, and reads against raw scans.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
+
+#[path = "../tests/support/mongo.rs"]
+mod mongo;
+#[path = "../tests/support/show.rs"]
+mod show;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use mongodb::bson::{RawDocumentBuf, doc};
+use mongodb::options::{Acknowledgment, CollectionOptions, ReadConcern, WriteConcern};
+use testledger::event_store::EventLog;
+use testledger::event_store::mongodb::MongoLog;
+use testledger::event_store::subscription::Subscription;
+use testledger_schemas::commit::{Commit, StreamHead};
+
+use support::{commit, stream};
+
+/// How many callers append at once.
+const CALLERS: [u64; 4] = [1, 8, 64, 256];
+/// So many commits are appended by one caller in each turn, and so many more for each further one, up to a bound.
+const COMMITS_OF_ONE: u64 = 200;
+/// The most commits of one turn.
+const COMMITS: u64 = 8_192;
+/// So many turns, log and raw inserts one after the other; medians are taken over all.
+const TURNS: u64 = 5;
+/// The ratio to the raw driver that 256 callers have to reach.
+const RATIO_LIMIT: f64 = 0.8;
+/// So many commits are read.
+const READ: usize = 20_000;
+/// How much is read at once.
+const AT_ONCE: usize = 1_000;
+
+fn main() -> std::process::ExitCode {
+    if !show::is_asked() {
+        return std::process::ExitCode::SUCCESS;
+    }
+    let mut show = show::Show::new(None);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let place = mongo::database().await;
+        println!("append, commits of one event, {TURNS} turns (medians)");
+        for callers in CALLERS {
+            appends(&place, callers, &mut show).await;
+        }
+        reads(&place, &mut show).await;
+        place.drop().await;
+    });
+    show.end()
+}
+
+fn median<T: Copy + PartialOrd>(values: &mut [T]) -> T {
+    values.sort_by(|one, other| one.partial_cmp(other).unwrap());
+    values[values.len() / 2]
+}
+
+fn percent(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn raw_collection(place: &mongo::Place, name: &str) -> mongodb::Collection<RawDocumentBuf> {
+    let durable = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+    let options = CollectionOptions::builder().write_concern(durable).read_concern(ReadConcern::majority()).build();
+    place.client.database(&place.name).collection_with_options(name, options)
+}
+
+/// The same commits by the log and by raw inserts, in turns.
+async fn appends(place: &mongo::Place, callers: u64, show: &mut show::Show) {
+    let log = place.open().await;
+    let raw = raw_collection(place, &format!("raw_{callers}"));
+    let (mut rates, mut raw_rates, mut ratios) = (vec![], vec![], vec![]);
+    let (mut latencies, mut placed, mut seen, mut lags, mut sizes) = (vec![], vec![], vec![], vec![], vec![]);
+    for turn in 0..TURNS {
+        let before = log.last_page().await.unwrap().last_position();
+        let subscriber = tokio::spawn(subscribe(Arc::clone(&log), before, count(callers)));
+        let batches_before = log.batches();
+        let began = Instant::now();
+        let appended = turn_of(&log, turn, callers).await;
+        let took = began.elapsed();
+        let (arrivals, heads) = subscriber.await.unwrap();
+        lags.push(began.elapsed().saturating_sub(took).as_secs_f64() * 1000.0);
+        let batches = log.batches() - batches_before;
+        let size = (appended.len() as f64 / batches as f64).round().max(1.0) as usize;
+        sizes.push(size);
+        let documents: Vec<RawDocumentBuf> = appended.iter().map(|one| mongo::document(&one.commit)).collect();
+        let raw_took = insert_raw(&raw, &documents, size).await;
+        raw.drop().await.unwrap();
+        rates.push(appended.len() as f64 / took.as_secs_f64());
+        raw_rates.push(appended.len() as f64 / raw_took.as_secs_f64());
+        ratios.push(raw_took.as_secs_f64() / took.as_secs_f64());
+        for one in &appended {
+            latencies.push(one.acknowledged - one.sent);
+            let id = one.commit.id;
+            placed.push(heads[&id].saturating_duration_since(one.sent));
+            seen.push(arrivals[&id].saturating_duration_since(one.sent));
+        }
+    }
+    [&mut latencies, &mut placed, &mut seen].into_iter().for_each(|times| times.sort_unstable());
+    let ratio = median(&mut ratios);
+    println!(
+        "  {callers:>3} callers: {:>6.0} commits/s, raw {:>6.0}/s, {:.2} of it, {} in a batch; append p50 {:.1?} p99 {:.1?}; \
+         page p50 {:.1?} p99 {:.1?}; subscriber p50 {:.1?} p99 {:.1?}; behind at the end {:.0} ms",
+        median(&mut rates),
+        median(&mut raw_rates),
+        ratio,
+        median(&mut sizes),
+        percent(&latencies, 50),
+        percent(&latencies, 99),
+        percent(&placed, 50),
+        percent(&placed, 99),
+        percent(&seen, 50),
+        percent(&seen, 99),
+        median(&mut lags),
+    );
+    if callers == 256 {
+        show.figure(
+            "append_mongodb_256_ratio",
+            format!("{ratio:.2}"),
+            format!(">={RATIO_LIMIT}"),
+            ratio >= RATIO_LIMIT,
+        );
+        // Keeps up: when the last append is acknowledged, the subscriber is no more than moments behind.
+        let lag = median(&mut lags);
+        show.figure("append_mongodb_256_sequencer_behind_ms", format!("{lag:.0}"), "<=250", lag <= 250.0);
+    }
+    log.close().await;
+}
+
+fn count(callers: u64) -> u64 {
+    (COMMITS_OF_ONE * callers).min(COMMITS) / callers * callers
+}
+
+struct Appended {
+    commit: Commit,
+    sent: Instant,
+    acknowledged: Instant,
+}
+
+/// Each caller appends its share to a stream of its own, one commit after the other.
+async fn turn_of(log: &Arc<MongoLog>, turn: u64, callers: u64) -> Vec<Appended> {
+    let one = |caller| {
+        let log = Arc::clone(log);
+        let own = stream(callers * 1_000_000_000 + turn * 1_000_000 + caller);
+        tokio::spawn(async move {
+            let (mut head, mut appended) = (StreamHead::EMPTY, vec![]);
+            for _ in 0..count(callers) / callers {
+                let commit = commit(own, head, 1);
+                head = commit.head();
+                let sent = Instant::now();
+                log.append(commit.clone()).await.unwrap();
+                appended.push(Appended { commit, sent, acknowledged: Instant::now() });
+            }
+            appended
+        })
+    };
+    let tasks: Vec<_> = (0..callers).map(one).collect();
+    let mut appended = vec![];
+    for task in tasks {
+        appended.extend(task.await.unwrap());
+    }
+    appended
+}
+
+type Times = HashMap<testledger_schemas::CommitId, Instant>;
+
+/// Follows the log until so many commits have come: when each was seen, and when its page was.
+async fn subscribe(log: Arc<MongoLog>, after: u64, commits: u64) -> (Times, Times) {
+    let mut pages = Subscription::after(&*log, after);
+    let (mut arrivals, mut heads) = (HashMap::new(), HashMap::new());
+    while (arrivals.len() as u64) < commits {
+        while let Some(page) = pages.next(&*log).await.unwrap() {
+            let placed = Instant::now();
+            let ids: Vec<_> = page.entries.iter().map(|entry| entry.commit).collect();
+            let read = log.read_commits(&ids).await.unwrap();
+            let seen = Instant::now();
+            for commit in read.into_iter().flatten() {
+                if page.first_position > after {
+                    heads.insert(commit.id, placed);
+                    arrivals.insert(commit.id, seen);
+                }
+            }
+        }
+        assert!(pages.more().await);
+    }
+    (arrivals, heads)
+}
+
+async fn insert_raw(raw: &mongodb::Collection<RawDocumentBuf>, documents: &[RawDocumentBuf], size: usize) -> Duration {
+    let began = Instant::now();
+    for batch in documents.chunks(size) {
+        raw.insert_many(batch).ordered(false).await.unwrap();
+    }
+    began.elapsed()
+}
+
+/// The whole log, against a raw scan that decodes nothing.
+async fn reads(place: &mongo::Place, show: &mut show::Show) {
+    let log = place.open().await;
+    let commits = raw_collection(place, "commits");
+    let (mut whole, mut raw_whole) = (vec![], vec![]);
+    for _ in 0..TURNS {
+        let began = Instant::now();
+        let read = read_whole(&log).await;
+        whole.push(read as f64 / began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        let mut batches = commits.find(doc! {}).limit(READ as i64).batch().await.unwrap();
+        let mut count = 0;
+        while let Some(batch) = batches.try_next().await.unwrap() {
+            count += batch.doc_slices().unwrap().into_iter().map(|one| black_box(one.unwrap())).count();
+        }
+        raw_whole.push(count as f64 / began.elapsed().as_secs_f64());
+    }
+    let (own, raw) = (median(&mut whole), median(&mut raw_whole));
+    println!("read {READ} commits by pages: {own:.0}/s; raw scan of documents that are not decoded {raw:.0}/s");
+    show.figure("read_mongodb_commits_per_second", format!("{own:.0}"), "reported", true);
+    log.close().await;
+}
+
+/// As a projection reads: pages in order, and the commits they name.
+async fn read_whole(log: &MongoLog) -> usize {
+    let mut pages = Subscription::from_page(log, 0);
+    let mut count = 0;
+    let mut due = vec![];
+    while let Some(page) = pages.next(log).await.unwrap() {
+        due.extend(page.entries.iter().map(|entry| entry.commit));
+        if due.len() >= AT_ONCE {
+            count += log.read_commits(&due).await.unwrap().into_iter().flatten().count();
+            due.clear();
+        }
+        if count >= READ {
+            break;
+        }
+    }
+    count
+}
