@@ -1,5 +1,6 @@
 //! A process that is known again after its id may have been given to another.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -33,7 +34,7 @@ impl Process {
         let arguments = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
         let has_data = arguments.windows(2).any(|two| two == [b"--dbpath", data.as_os_str().as_bytes()]);
-        self.runs() && has_data && arguments[0].ends_with(b"mongod")
+        self.runs() && has_data && is_mongod(arguments[0])
     }
 
     /// Sends it a signal. Nothing happens if it has ended.
@@ -57,6 +58,12 @@ impl Process {
     fn runs(self) -> bool {
         start_time(self.pid) == Some(self.start_time)
     }
+}
+
+/// Whether a program is called `mongod`, or for example `mongod-8.0`.
+fn is_mongod(program: &[u8]) -> bool {
+    let name = Path::new(OsStr::from_bytes(program)).file_name().unwrap_or_default();
+    name.as_bytes().starts_with(b"mongod")
 }
 
 /// The 22nd field of `/proc/PID/stat`, for a process that has not ended. (One that has ended keeps its id until its parent
