@@ -3,6 +3,8 @@
 //! A flag wins over the environment, the environment over `testledger.toml` (looked for in the working directory and
 //! then in each directory above it), and that over the default.
 
+pub mod address;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 /// The settings of one engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// Where the log is: `sqlite:PATH`.
+    /// Where the log is: `sqlite:PATH` or `mongodb://HOST/DATABASE?replicaSet=NAME`.
     pub store: String,
     /// How many cases of a run are under way at once.
     pub jobs: usize,
@@ -72,9 +74,9 @@ pub struct Setting {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "store",
-        meaning: "where the log is: sqlite:PATH",
+        meaning: "where the log is: sqlite:PATH or mongodb://HOST:PORT/DATABASE?replicaSet=NAME",
         set: |settings, text| text_of(&mut settings.store, text),
-        show: |settings| settings.store.clone(),
+        show: |settings| address::without_password(&settings.store),
     },
     Setting {
         key: "jobs",

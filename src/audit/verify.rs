@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use testledger_schemas::commit::{Commit, CommitId};
+use testledger_schemas::commit::CommitId;
 use testledger_schemas::hash::Hash;
 use testledger_schemas::page::{Anchor, Page};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::audit::checker::Checker;
 use crate::audit::finding::Finding;
 use crate::audit::report::AuditReport;
+use crate::event_store::subscription::read_each;
 use crate::event_store::{EventLog, RawCommit, StoreError};
 
 /// How many pages are read at once.
@@ -152,7 +153,7 @@ impl Audit<'_> {
         let mut position = page.first_position;
         for entries in page.entries.chunks(COMMITS_AT_ONCE) {
             let ids: Vec<CommitId> = entries.iter().map(|entry| entry.commit).collect();
-            for (entry, stored) in entries.iter().zip(self.read_commits(&ids).await?) {
+            for (entry, stored) in entries.iter().zip(read_each(self.log, &ids).await?) {
                 let stored = stored.as_ref().map(Option::as_ref).map_err(Clone::clone);
                 let named = self.checker.entry(page.number, entry, position, stored);
                 self.compare_artifacts(&named, position).await?;
@@ -160,24 +161,6 @@ impl Audit<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The commits with these ids; where one cannot be read, one by one.
-    async fn read_commits(&self, ids: &[CommitId]) -> Result<Vec<Result<Option<Commit>, String>>, StoreError> {
-        match self.log.read_commits(ids).await {
-            Ok(commits) if commits.len() == ids.len() => return Ok(commits.into_iter().map(Ok).collect()),
-            Ok(_) | Err(StoreError::Damaged(_)) => {}
-            Err(error) => return Err(error),
-        }
-        let mut commits = Vec::with_capacity(ids.len());
-        for id in ids {
-            commits.push(match self.log.read_commits(&[*id]).await {
-                Ok(mut found) => Ok(found.pop().flatten()),
-                Err(StoreError::Damaged(reason)) => Err(reason),
-                Err(error) => return Err(error),
-            });
-        }
-        Ok(commits)
     }
 
     async fn compare_artifacts(&mut self, named: &[Hash], position: u64) -> Result<(), StoreError> {

@@ -13,7 +13,8 @@ use crate::views::query::Cursor;
 #[derive(Parser, Debug)]
 #[command(name = "testledger", version, after_help = EXIT_CODES, arg_required_else_help = true)]
 pub struct Cli {
-    /// Where the log is: sqlite:PATH (default: sqlite:.testledger/ledger.db; also TESTLEDGER_STORE)
+    /// Where the log is: sqlite:PATH (default: sqlite:.testledger/ledger.db) or mongodb://HOST/DATABASE?replicaSet=NAME
+    /// (also TESTLEDGER_STORE, which keeps a password off the command line)
     #[arg(long, global = true, value_name = "STORE")]
     pub store: Option<String>,
     /// Write diagnostics of this program itself to standard error (-v, -vv)

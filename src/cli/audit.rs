@@ -11,7 +11,7 @@ use crate::audit::{ErasureDone, ErasureError, ErasureRequest, ExportError, PageR
 use crate::cli::context::Context;
 use crate::cli::executions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::open;
+use crate::cli::open::Existing;
 use crate::event_store::SharedLog;
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
@@ -24,9 +24,9 @@ const COMMITS_AT_ONCE: usize = 1_000;
 /// # Errors
 /// [`Failure`] if it cannot be read; what is wrong with it is printed, and the exit code says so.
 pub async fn verify(context: &Context, expect: Option<Anchor>, json: bool) -> Result<Exit, Failure> {
-    let (log, _) = open::existing_log(context).await?;
-    let options = VerifyOptions { expect, ..VerifyOptions::default() };
-    let report = crate::audit::verify(log.as_ref(), &options, &|_| {}).await?;
+    let existing = Existing::open(context).await?;
+    let options = VerifyOptions { expect, sequencing: existing.sequencing() };
+    let report = crate::audit::verify(existing.log.as_ref(), &options, &|_| {}).await?;
     let text = if json {
         serde_json::to_string(&report).map_err(|error| Failure::new(Exit::Internal, error))?
     } else {
@@ -41,7 +41,7 @@ pub async fn verify(context: &Context, expect: Option<Anchor>, json: bool) -> Re
 /// # Errors
 /// [`Failure`].
 pub async fn export(context: &Context, output: Option<&Path>) -> Result<Exit, Failure> {
-    let (log, _) = open::existing_log(context).await?;
+    let log = Existing::open(context).await?.log;
     let failed = |error: ExportError| match error {
         ExportError::Store(error) => error.into(),
         ExportError::Io(error) => error.into(),

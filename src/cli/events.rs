@@ -10,7 +10,7 @@ use crate::cli::args::EventsArgs;
 use crate::cli::context::Context;
 use crate::cli::executions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::open;
+use crate::cli::open::Existing;
 use crate::views::Views;
 use crate::views::events::{Events, EventsQuery};
 
@@ -28,7 +28,7 @@ pub async fn print(context: &Context, args: &EventsArgs) -> Result<Exit, Failure
             (views.log().clone(), streams_of(&views, id).await?)
         }
         // The log alone has them: no view is brought up to date, so nothing is written.
-        None => (open::existing_log(context).await?.0, BTreeSet::new()),
+        None => (Existing::open(context).await?.log, BTreeSet::new()),
     };
     let query = EventsQuery { streams, after: args.after, follow: args.follow };
     let mut events = Events::new(log, query);

@@ -11,7 +11,7 @@ use testledger_schemas::{ExecutionStatus, Plan};
 use crate::cli::args::ListArgs;
 use crate::cli::context::{Context, git_revision, host};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::open;
+use crate::cli::open::Existing;
 use crate::cli::run::{Output, run_all};
 use crate::engine::execution::Execution;
 use crate::engine::follow::has_ended;
@@ -30,8 +30,7 @@ use crate::views::{ViewError, Views, list as listing, show as showing, show_text
 /// # Errors
 /// [`Failure`].
 pub async fn views(context: &Context) -> Result<Views, Failure> {
-    let (log, path) = open::existing_log(context).await?;
-    let views = Views::sqlite(log, &path).await.map_err(|error| failure(error.into()))?;
+    let views = Existing::open(context).await?.views().await?;
     let progress = views.catch_up(None).await.map_err(|error| failure(error.into()))?;
     if let Some(poison) = progress.paused {
         let _ = writeln!(

@@ -1,54 +1,126 @@
 //! Wires the log, the spawner and the engine together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::audit::Sequencing;
 use crate::cli::context::{self, Context};
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, Parts, this_process};
 use crate::event_store::SharedLog;
+use crate::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use crate::event_store::sqlite::SqliteLog;
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
+use crate::settings::address;
 use crate::steps::http::HttpClient;
 use crate::steps::spawner::Spawner;
+use crate::views::Views;
 
-/// The path of the file that `--store` names.
+/// How long an audit waits for positions that a sequencer has not given yet.
+const SEQUENCER_GRACE: Duration = Duration::from_secs(5);
+/// How a store is named.
+const MEND: &str = "write sqlite:PATH or mongodb://HOST:PORT/DATABASE?replicaSet=NAME";
+
+/// Where a log and its views live.
+enum Home {
+    /// A SQLite file.
+    File(PathBuf),
+    /// A database of a MongoDB replica set.
+    Database(MongoStore),
+}
+
+/// The place that `--store` names.
 ///
 /// # Errors
-/// [`Failure`] for a store of a kind that is not there.
-pub fn store_path(context: &Context) -> Result<PathBuf, Failure> {
+/// [`Failure`] for a store of a kind that is not there, or that cannot be reached.
+async fn home(context: &Context) -> Result<Home, Failure> {
     let store = &context.settings.store;
     match store.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(context.directory.join(path)),
-        Some(("mongodb" | "mongodb+srv", _)) => Err(Failure::usage(format!(
-            "the store `{store}`: MongoDB is not built yet; use sqlite:PATH (the default is sqlite:.testledger/ledger.db)"
-        ))),
-        Some(_) | None => Err(Failure::usage(format!("the store `{store}`: write sqlite:PATH"))),
+        Some(("sqlite", path)) if !path.is_empty() => Ok(Home::File(context.directory.join(path))),
+        Some(("mongodb" | "mongodb+srv", _)) => {
+            let address = MongoAddress::parse(store).await.map_err(Failure::usage)?;
+            Ok(Home::Database(MongoStore::connect(address).await?))
+        }
+        Some(_) | None => Err(Failure::usage(format!("the store `{}`: {MEND}", address::without_password(store)))),
     }
 }
 
-/// Opens the log for reading and for small writes; it must be there already.
-///
-/// # Errors
-/// [`Failure`] if there is none, or it cannot be used.
-pub async fn existing_log(context: &Context) -> Result<(SharedLog, PathBuf), Failure> {
-    let path = store_path(context)?;
-    // An empty file would become a new log: not for those who only look.
-    if std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == 0) {
-        let message = format!("{} is empty: it is no log, or its content was cut away", path.display());
-        return Err(Failure::new(Exit::LogIntegrity, message));
+impl Home {
+    /// Opens the log; makes it where there is none.
+    async fn open(&self, context: &Context) -> Result<SharedLog, Failure> {
+        Ok(match self {
+            Self::File(path) => SqliteLog::open_patiently(path, context.settings.store_patience).await?,
+            Self::Database(store) => MongoLog::open(store.clone()).await?,
+        })
     }
-    if !path.exists() {
-        let message =
-            format!("there is no log at {}: run something first, or name another with --store", path.display());
-        return Err(Failure::new(Exit::StoreUnavailable, message));
+
+    /// Opens the log if there is one.
+    async fn open_existing(&self, context: &Context) -> Result<SharedLog, Failure> {
+        match self {
+            Self::File(path) => {
+                // An empty file would become a new log: not for those who only look.
+                if std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) {
+                    let message = format!("{} is empty: it is no log, or its content was cut away", path.display());
+                    return Err(Failure::new(Exit::LogIntegrity, message));
+                }
+                if !path.exists() {
+                    return Err(no_log(&path.display().to_string()));
+                }
+                self.open(context).await
+            }
+            Self::Database(store) => match MongoLog::open_existing(store.clone()).await? {
+                Some(log) => Ok(log),
+                None => Err(no_log(&address::without_password(&context.settings.store))),
+            },
+        }
     }
-    Ok((open(context, &path).await?, path))
 }
 
-async fn open(context: &Context, path: &Path) -> Result<SharedLog, Failure> {
-    Ok(SqliteLog::open_patiently(path, context.settings.store_patience).await?)
+fn no_log(place: &str) -> Failure {
+    let message = format!("there is no log at {place}: run something first, or name another with --store");
+    Failure::new(Exit::StoreUnavailable, message)
+}
+
+/// A log that was there already, for reading and for small writes.
+pub struct Existing {
+    /// The log.
+    pub log: SharedLog,
+    home: Home,
+}
+
+impl Existing {
+    /// Opens the log that the settings name; it must be there already.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is none, or it cannot be used.
+    pub async fn open(context: &Context) -> Result<Self, Failure> {
+        let home = home(context).await?;
+        Ok(Self { log: home.open_existing(context).await?, home })
+    }
+
+    /// How this log gives positions.
+    #[must_use]
+    pub fn sequencing(&self) -> Sequencing {
+        match self.home {
+            Home::File(_) => Sequencing::WithAppend,
+            Home::Database(_) => Sequencing::Behind { grace: SEQUENCER_GRACE },
+        }
+    }
+
+    /// The views beside the log, as they are.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be opened.
+    pub async fn views(&self) -> Result<Views, Failure> {
+        let log = Arc::clone(&self.log);
+        let opened = match &self.home {
+            Home::File(path) => Views::sqlite(log, path).await,
+            Home::Database(store) => Views::mongodb(log, &store.database()).await,
+        };
+        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+    }
 }
 
 /// A running engine with what it stands on.
@@ -68,7 +140,7 @@ impl Running {
     /// # Errors
     /// [`Failure`].
     pub async fn start(context: &Context) -> Result<Self, Failure> {
-        let log = open(context, &store_path(context)?).await?;
+        let log = home(context).await?.open(context).await?;
         let spawner = Spawner::start().await.map_err(|error| Failure::new(Exit::Internal, error))?;
         let parts = Parts {
             log: Arc::clone(&log),

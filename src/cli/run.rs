@@ -22,6 +22,7 @@ use crate::engine::stop::Stop;
 use crate::report::junit_write;
 use crate::report::model::RunReport;
 use crate::report::terminal::{Closing, Progress, View};
+use crate::settings::address;
 
 /// How a run is shown and reported.
 #[derive(Clone, Debug, Default)]
@@ -242,7 +243,9 @@ fn not_written(path: &Path, error: &std::io::Error) -> Failure {
 /// The command that looks closer, with the store where that is not what settings say.
 fn look_closer(running: &Running, id: ExecutionId) -> String {
     match &running.store_flag {
-        Some(store) => format!("testledger executions show {id} --store {}", quoted(store)),
+        Some(store) => {
+            format!("testledger executions show {id} --store {}", quoted(&address::without_password(store)))
+        }
         None => format!("testledger executions show {id}"),
     }
 }

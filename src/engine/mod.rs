@@ -42,7 +42,7 @@ use crate::event_store::patient::PatientLog;
 use crate::execution::Refusal;
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::steps::context::LiveSink;
 use crate::steps::http::HttpClient;
 use crate::steps::launcher::SharedLauncher;
@@ -117,6 +117,8 @@ impl Engine {
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());
+        // Commands inherit the environment, and with it perhaps the address of the store.
+        let secrets = settings::address::secrets(&parts.settings.store);
         let engine = Arc::new(Self {
             slots: Arc::new(Semaphore::new(parts.settings.max_concurrent)),
             settings: parts.settings,
@@ -126,7 +128,7 @@ impl Engine {
             process: parts.process.clone(),
             launcher: parts.launcher,
             http: parts.http,
-            redactor: Redactor::default(),
+            redactor: Redactor::new(secrets),
             environment: parts.environment,
             place: parts.place,
             watched: Arc::clone(&watched),

@@ -10,9 +10,8 @@ use testledger_schemas::{Event, ExecutionId};
 use crate::engine::journal::SharedJournal;
 use crate::engine::stop::Stop;
 use crate::event_store::StoreError;
+use crate::event_store::subscription::Subscription;
 
-/// How many pages are read at once.
-const PAGES_AT_ONCE: usize = 64;
 /// The wait after the log could not be read.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -46,39 +45,44 @@ impl Drop for Watch {
 
 /// Starts following the log from a page on. Ends with the log's own end.
 pub fn follow(journal: SharedJournal, watched: Arc<Watched>, from_page: u64) {
-    let mut head = journal.log.head();
+    let mut pages = Subscription::from_page(&*journal.log, from_page);
+    // Only a weak reference: a follower must not keep alive what nobody uses.
     let journal = Arc::downgrade(&journal);
     tokio::spawn(async move {
-        let mut next = from_page;
-        loop {
-            // Only a weak reference: a follower must not keep alive what nobody uses.
-            let Some(journal) = journal.upgrade() else { return };
-            if let Err(error) = catch_up(&journal, &watched, &mut next).await {
+        while let Some(journal) = journal.upgrade() {
+            if let Err(error) = catch_up(&journal, &watched, &mut pages).await {
                 tracing::warn!(%error, "the log cannot be followed for cancellations; trying again");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
             drop(journal);
-            if head.changed().await.is_err() {
+            if !pages.more().await {
                 return;
             }
         }
     });
 }
 
-async fn catch_up(journal: &SharedJournal, watched: &Watched, next: &mut u64) -> Result<(), StoreError> {
-    loop {
-        let pages = journal.log.read_pages(*next, PAGES_AT_ONCE).await?;
-        let Some(last) = pages.last() else { return Ok(()) };
-        let last = last.number;
-        let foreign: Vec<CommitId> = pages
+async fn catch_up(journal: &SharedJournal, watched: &Watched, pages: &mut Subscription) -> Result<(), StoreError> {
+    while let Some(page) = pages.next(&*journal.log).await? {
+        let foreign: Vec<CommitId> = page
+            .entries
             .iter()
-            .flat_map(|page| &page.entries)
             .filter(|entry| !journal.own.take(entry.hash))
             .map(|entry| entry.commit)
             .filter(|commit| commit.stream.execution().is_some_and(|id| watched.stop_of(id).is_some()))
             .collect();
-        for commit in journal.log.read_commits(&foreign).await?.into_iter().flatten() {
+        if foreign.is_empty() {
+            continue;
+        }
+        let commits = match journal.log.read_commits(&foreign).await {
+            Ok(commits) => commits,
+            Err(error) => {
+                pages.put_back(page);
+                return Err(error);
+            }
+        };
+        for commit in commits.into_iter().flatten() {
             for recorded in &commit.events {
                 if let (Ok(Event::CancellationRequested(wish)), Some(id)) =
                     (recorded.read(), commit.id.stream.execution())
@@ -88,6 +92,6 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, next: &mut u64) ->
                 }
             }
         }
-        *next = last + 1;
     }
+    Ok(())
 }

@@ -10,10 +10,13 @@
 
 pub mod faults;
 pub mod memory;
+pub mod mongodb;
 pub mod patient;
+mod queue;
 mod rules;
 pub mod sequencer;
 pub mod sqlite;
+pub mod subscription;
 
 use std::sync::Arc;
 

@@ -80,8 +80,19 @@ impl Sequencer {
     /// is durable.
     #[must_use]
     pub fn seal(&self) -> Option<Page> {
+        self.sealed(self.token.clone(), false)
+    }
+
+    /// As [`Sequencer::seal`], for commits that were found without a place after the change stream's history was lost:
+    /// the page is marked, and has no token to go on from.
+    #[must_use]
+    pub fn seal_backfill(&self) -> Option<Page> {
+        self.sealed(None, true)
+    }
+
+    fn sealed(&self, token: Option<String>, backfill: bool) -> Option<Page> {
         let entries = self.entries.clone();
-        (!entries.is_empty()).then(|| Page::following(&self.last, entries, self.token.clone(), false))
+        (!entries.is_empty()).then(|| Page::following(&self.last, entries, token, backfill))
     }
 }
 

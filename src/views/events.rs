@@ -10,13 +10,9 @@ use testledger_schemas::ids::{EventId, ExecutionId, StreamId, WorkerId};
 use testledger_schemas::page::Page;
 use testledger_schemas::time::Timestamp;
 
+use crate::event_store::subscription::{COMMITS_AT_ONCE, Subscription};
 use crate::event_store::{SharedLog, StoreError};
 use crate::views::phrase::phrase;
-
-/// How many pages are read at once.
-const PAGES_AT_ONCE: usize = 64;
-/// How many commits are read at once.
-const COMMITS_AT_ONCE: usize = 64;
 
 /// One event at its place in the log: a line of `events --json`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -98,8 +94,7 @@ pub struct Events {
     log: SharedLog,
     query: EventsQuery,
     position: u64,
-    next_page: Option<u64>,
-    pages: VecDeque<Page>,
+    pages: Subscription,
     due: VecDeque<(CommitId, u64)>,
     ready: VecDeque<EventLine>,
 }
@@ -109,11 +104,10 @@ impl Events {
     #[must_use]
     pub fn new(log: SharedLog, query: EventsQuery) -> Self {
         Self {
+            pages: Subscription::after(&*log, query.after),
             log,
             position: query.after,
             query,
-            next_page: None,
-            pages: VecDeque::new(),
             due: VecDeque::new(),
             ready: VecDeque::new(),
         }
@@ -130,31 +124,14 @@ impl Events {
             }
             if !self.due.is_empty() {
                 self.read_commits().await?;
-            } else if let Some(page) = self.pages.pop_front() {
+            } else if let Some(page) = self.pages.next(&*self.log).await? {
                 self.open(&page);
-            } else if !self.read_pages().await? {
-                if !self.query.follow {
-                    return Ok(None);
-                }
-                self.wait().await?;
+            } else if !self.query.follow {
+                return Ok(None);
+            } else if !self.pages.more().await {
+                return Err(StoreError::Unavailable("the log was closed".to_owned()));
             }
         }
-    }
-
-    /// Reads pages on from where the walk is; false at the end.
-    async fn read_pages(&mut self) -> Result<bool, StoreError> {
-        let from = match self.next_page {
-            Some(page) => page,
-            None => match self.log.page_of(self.position.saturating_add(1)).await? {
-                Some(page) => page.number,
-                // The position is not given yet: it will be after the last page of now.
-                None => self.log.last_page().await?.number,
-            },
-        };
-        let pages = self.log.read_pages(from, PAGES_AT_ONCE).await?;
-        self.next_page = Some(pages.last().map_or(from, |page| page.number + 1));
-        self.pages.extend(pages);
-        Ok(!self.pages.is_empty())
     }
 
     fn open(&mut self, page: &Page) {
@@ -183,18 +160,5 @@ impl Events {
         }
         self.position = self.ready.back().map_or(self.position, |line| line.position);
         Ok(())
-    }
-
-    /// Waits until the log gives a position after the last page that was read.
-    async fn wait(&mut self) -> Result<(), StoreError> {
-        let mut head = self.log.head();
-        // A fresh receiver still has what came before to tell: without this the wait would never wait.
-        head.borrow_and_update();
-        let seen = self.next_page.unwrap_or(0);
-        // Looked at after that, so that nothing falls between the two.
-        if self.log.last_page().await?.number >= seen {
-            return Ok(());
-        }
-        head.changed().await.map_err(|_| StoreError::Unavailable("the log was closed".to_owned()))
     }
 }

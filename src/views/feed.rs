@@ -6,12 +6,8 @@ use testledger_projections::projection::Recorded;
 use testledger_schemas::commit::{Commit, CommitId};
 use testledger_schemas::page::{Page, PageEntry};
 
+use crate::event_store::subscription::{COMMITS_AT_ONCE, Subscription, read_each};
 use crate::event_store::{EventLog, SharedLog, StoreError};
-
-/// How many pages are read at once.
-const PAGES_AT_ONCE: usize = 64;
-/// How many commits are read at once.
-const COMMITS_AT_ONCE: usize = 128;
 
 /// The events of a log for projections.
 #[derive(Clone)]
@@ -35,22 +31,16 @@ impl Feed for LogFeed {
 
     async fn read(&self, after: &Checkpoint, limit: usize) -> Result<Batch, FeedError> {
         let mut reading = Reading { log: &*self.log, batch: start(after), limit };
-        let mut from = after.page;
-        let mut is_first = true;
-        loop {
-            let pages = self.log.read_pages(from, PAGES_AT_ONCE).await.map_err(failed)?;
-            if is_first {
-                check_history(after, pages.first())?;
-                is_first = false;
+        let mut pages = Subscription::from_page(&*self.log, after.page);
+        let mut page = pages.next(&*self.log).await.map_err(failed)?;
+        check_history(after, page.as_ref())?;
+        while let Some(current) = page {
+            if !reading.page(&current).await? {
+                break;
             }
-            let Some(last) = pages.last() else { return Ok(reading.batch) };
-            from = last.number + 1;
-            for page in &pages {
-                if !reading.page(page).await? {
-                    return Ok(reading.batch);
-                }
-            }
+            page = pages.next(&*self.log).await.map_err(failed)?;
         }
+        Ok(reading.batch)
     }
 }
 
@@ -93,7 +83,7 @@ impl Reading<'_> {
         }
         for chunk in due.chunks(COMMITS_AT_ONCE) {
             let ids: Vec<CommitId> = chunk.iter().map(|(entry, _)| entry.commit).collect();
-            let commits = self.commits(&ids).await?;
+            let commits = read_each(self.log, &ids).await.map_err(failed)?;
             for ((entry, position), commit) in chunk.iter().zip(commits) {
                 if self.batch.events.len() >= self.limit {
                     return Ok(false);
@@ -108,24 +98,6 @@ impl Reading<'_> {
             }
         }
         Ok(true)
-    }
-
-    /// The commits with these ids; where one cannot be read, one by one.
-    async fn commits(&self, ids: &[CommitId]) -> Result<Vec<Result<Option<Commit>, String>>, FeedError> {
-        match self.log.read_commits(ids).await {
-            Ok(commits) => return Ok(commits.into_iter().map(Ok).collect()),
-            Err(StoreError::Damaged(_)) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        let mut commits = Vec::with_capacity(ids.len());
-        for id in ids {
-            commits.push(match self.log.read_commits(&[*id]).await {
-                Ok(mut found) => Ok(found.pop().flatten()),
-                Err(StoreError::Damaged(reason)) => Err(reason),
-                Err(error) => return Err(failed(error)),
-            });
-        }
-        Ok(commits)
     }
 
     fn advance(&mut self, page: &Page, events: Vec<Recorded>, position: u64) {

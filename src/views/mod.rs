@@ -7,6 +7,7 @@ pub mod events;
 pub mod feed;
 pub mod list;
 mod memory;
+pub mod mongodb;
 pub mod phrase;
 pub mod query;
 pub mod show;
@@ -24,6 +25,7 @@ use testledger_schemas::ids::ExecutionId;
 
 use crate::event_store::{SharedLog, StoreError};
 use crate::views::feed::LogFeed;
+use crate::views::mongodb::{Database, MongoViews};
 use crate::views::query::{ExecutionFilter, ExecutionPage, ExecutionStore, MIN_PREFIX};
 use crate::views::sqlite::SqliteViews;
 
@@ -77,6 +79,14 @@ impl Views {
     /// [`ViewStoreError`] where the file cannot be opened or its tables not be made.
     pub async fn sqlite(log: SharedLog, path: &Path) -> Result<Self, ViewStoreError> {
         Ok(Self::over(log, SqliteViews::open(path).await?))
+    }
+
+    /// Views beside a log in MongoDB, in the same database.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`] where the database cannot be reached or its collections not be made.
+    pub async fn mongodb(log: SharedLog, database: &Database) -> Result<Self, ViewStoreError> {
+        Ok(Self::over(log, MongoViews::<Executions>::open(database).await?))
     }
 
     /// Views in memory: begun at the start of the log whenever the process begins.

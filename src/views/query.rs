@@ -19,6 +19,14 @@ pub const DEFAULT_LIMIT: usize = 50;
 /// How many it has at the most.
 pub const MAX_LIMIT: usize = 1_000;
 
+/// The kind as stores hold it.
+pub(super) fn kind_text(kind: ExecutionKind) -> &'static str {
+    match kind {
+        ExecutionKind::Case => "CASE",
+        ExecutionKind::Suite => "SUITE",
+    }
+}
+
 /// Which executions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ExecutionFilter {

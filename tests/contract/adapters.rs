@@ -6,12 +6,15 @@ use std::sync::Arc;
 use testledger::event_store::SharedLog;
 use testledger::event_store::faults::Faults;
 use testledger::event_store::memory::MemoryLog;
+use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger::event_store::sqlite::SqliteLog;
 
 /// One log of one adapter.
 pub enum Adapter {
     /// A file in a folder of its own.
     Sqlite(tempfile::TempDir),
+    /// A database of its own.
+    Mongodb(String),
     /// Data in memory.
     Memory(Arc<MemoryLog>),
 }
@@ -19,6 +22,12 @@ pub enum Adapter {
 impl Adapter {
     pub fn sqlite() -> Self {
         Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub fn mongodb() -> Self {
+        let base = std::env::var("TESTLEDGER_TEST_MONGODB").unwrap();
+        let name = format!("/tl_{}?", uuid::Uuid::new_v4().simple());
+        Self::Mongodb(base.replacen("/?", &name, 1))
     }
 
     pub fn memory() -> Self {
@@ -31,6 +40,10 @@ impl Adapter {
     pub async fn open(&self) -> SharedLog {
         match self {
             Self::Sqlite(folder) => SqliteLog::open(&folder.path().join("new/ledger.db")).await.unwrap(),
+            Self::Mongodb(address) => {
+                let address = MongoAddress::parse(address).await.unwrap();
+                MongoLog::open(MongoStore::connect(address).await.unwrap()).await.unwrap()
+            }
             Self::Memory(log) => {
                 log.reopen_with_faults(Faults { seed: 8, slow_ms: 2, duplicate_delivery: 200, ..Faults::none() })
             }
@@ -51,6 +64,9 @@ macro_rules! contract {
 
         mod sqlite {
             $(#[test] fn $name() { super::adapters::run(super::$name(&super::Adapter::sqlite())); })*
+        }
+        mod mongodb {
+            $(#[test] fn $name() { super::adapters::run(super::$name(&super::Adapter::mongodb())); })*
         }
         mod memory {
             $(#[test] fn $name() { super::adapters::run(super::$name(&super::Adapter::memory())); })*

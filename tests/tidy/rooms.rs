@@ -172,6 +172,9 @@ mod tests {
         assert_eq!(breaches("projections/src/x.rs", "use testledger::engine;"), 1);
         assert_eq!(breaches("src/views/x.rs", "use rusqlite::Connection;"), 1);
         assert_eq!(breaches("src/views/sqlite/x.rs", "use rusqlite::Connection;"), 0);
+        assert_eq!(breaches("src/views/x.rs", "use mongodb::Client; use bson::doc;"), 2);
+        assert_eq!(breaches("src/views/mongodb/x.rs", "use mongodb::Client; use bson::doc;"), 0);
+        assert_eq!(breaches("src/views/x.rs", "use crate::views::mongodb::MongoViews;"), 0);
     }
 
     #[test]

@@ -71,6 +71,8 @@ const WORLD: &[&str] = &[
     "futures::",
     "async_trait::",
     "rusqlite::",
+    "mongodb::",
+    "bson::",
     "reqwest::",
     "nix::",
     "rand::",
@@ -114,7 +116,7 @@ pub const BANS: &[Ban] = &[
     Ban {
         files: &["projections/src/"],
         except: &[],
-        words: &["testledger::", "rusqlite::", "reqwest::", "nix::", "std::fs", "std::process"],
+        words: &["testledger::", "rusqlite::", "mongodb::", "bson::", "reqwest::", "nix::", "std::fs", "std::process"],
         why: "folds reach the world through their ports",
     },
     Ban {
@@ -127,6 +129,12 @@ pub const BANS: &[Ban] = &[
         files: &["src/"],
         except: &["src/event_store/sqlite/", "src/views/sqlite.rs", "src/views/sqlite/"],
         words: &["rusqlite::"],
+        why: "a driver is known to its adapters only",
+    },
+    Ban {
+        files: &["src/"],
+        except: &["src/event_store/mongodb/", "src/views/mongodb/"],
+        words: &["mongodb::", "bson::"],
         why: "a driver is known to its adapters only",
     },
     Ban { files: &["src/"], except: &["src/steps/"], words: &["reqwest::"], why: "HTTP is a business of steps" },

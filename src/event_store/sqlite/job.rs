@@ -1,18 +1,12 @@
-//! What the writer is asked to do, and how many bytes of it may wait.
-
-use std::sync::Arc;
+//! What the writer is asked to do.
 
 use testledger_schemas::commit::{Commit, CommitId};
 use testledger_schemas::hash::Hash;
-use testledger_schemas::ids::EventId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use testledger_schemas::ids::{EventId, StreamId};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::event_store::queue::Waiting;
 use crate::event_store::{AppendError, StoreError};
-
-/// So many KiB of jobs may wait for the writer; who comes then waits for room.
-const QUEUE_KIB: usize = 128 << 10;
-/// What every job counts at least, in KiB: it bounds the number of small ones to 8,192.
-const LEAST_KIB: usize = 16;
 
 /// An answer that somebody may no longer wait for: the job is done all the same.
 pub(super) type Reply<E> = oneshot::Sender<Result<(), E>>;
@@ -63,12 +57,15 @@ pub(super) struct Queued {
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
-/// The room in the queue.
-pub(super) fn room() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(QUEUE_KIB))
-}
+impl Waiting for Queued {
+    fn bytes(&self) -> usize {
+        self.job.bytes()
+    }
 
-/// How much room a job of so many bytes takes.
-pub(super) fn room_for(bytes: usize) -> u32 {
-    u32::try_from((LEAST_KIB + bytes / 1024).min(QUEUE_KIB)).unwrap_or(u32::MAX)
+    fn stream(&self) -> Option<StreamId> {
+        match &self.job {
+            Job::Append(append) => Some(append.commit.id.stream),
+            Job::Change(..) | Job::Close => None,
+        }
+    }
 }

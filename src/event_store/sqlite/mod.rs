@@ -26,9 +26,10 @@ use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 
 pub use crate::event_store::sqlite::file::APPLICATION_ID;
 
+use crate::event_store::queue::{room, room_for};
 use crate::event_store::sqlite::errors::Translator;
 use crate::event_store::sqlite::file::LogFile;
-use crate::event_store::sqlite::job::{Append, Change, Job, Queued, Reply, room, room_for};
+use crate::event_store::sqlite::job::{Append, Change, Job, Queued, Reply};
 use crate::event_store::sqlite::reader::Readers;
 use crate::event_store::sqlite::writer::Writer;
 use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, rules};

@@ -16,6 +16,8 @@ use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError
 use testledger_projections::projection::Projection;
 use testledger_schemas::ids::ExecutionId;
 
+use crate::views::query::kind_text;
+
 /// How long another process may hold the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -146,7 +148,7 @@ fn write_view(connection: &Connection, view: &ExecutionView) -> Result<(), Fault
         view.first_position.cast_signed(),
         view.status.as_str(),
         view.is_final,
-        queries::kind_text(view.kind),
+        kind_text(view.kind),
         view.suite,
         view.case,
         view.parent_id.map(|id| id.to_string()),

@@ -5,19 +5,10 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 use testledger_projections::executions::ExecutionView;
 use testledger_projections::ports::ViewStoreError;
-use testledger_schemas::event::ExecutionKind;
 use testledger_schemas::ids::ExecutionId;
 
-use crate::views::query::{ExecutionFilter, ExecutionPage, ExecutionQueries, MAX_LIMIT};
+use crate::views::query::{ExecutionFilter, ExecutionPage, ExecutionQueries, MAX_LIMIT, kind_text};
 use crate::views::sqlite::{Fault, SqliteViews, read_view};
-
-/// The kind as the column holds it.
-pub(super) fn kind_text(kind: ExecutionKind) -> &'static str {
-    match kind {
-        ExecutionKind::Case => "CASE",
-        ExecutionKind::Suite => "SUITE",
-    }
-}
 
 /// The conditions of a query and their values, in the same order.
 #[derive(Default)]

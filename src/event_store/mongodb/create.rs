@@ -1,0 +1,94 @@
+//! The collections, their indexes and page 0: made where they are missing, refused where they are another program's.
+
+use mongodb::IndexModel;
+use mongodb::bson::{Document, doc};
+use mongodb::options::IndexOptions;
+use testledger_schemas::ids::LogId;
+use testledger_schemas::page::{FORMAT_VERSION, Page};
+
+use crate::event_store::StoreError;
+use crate::event_store::mongodb::changes;
+use crate::event_store::mongodb::documents::{encode, page_in};
+use crate::event_store::mongodb::errors::{code_of, codes, is_duplicate};
+use crate::event_store::mongodb::shared::{ARTIFACTS, COMMITS, PAGES, STATE, Shared};
+use crate::ports::ids::{Ids, RandomIds};
+
+impl Shared {
+    /// Whether the database has a log; refuses one of another format.
+    pub(super) async fn has_log(&self) -> Result<bool, StoreError> {
+        let pages = self.pages.clone();
+        let zero = self.ask(async move { pages.find_one(doc! { "_id": 0_i64 }).await }).await?;
+        let Some(zero) = zero else { return Ok(false) };
+        let format = zero.get_document("header").and_then(|header| header.get_i64("format_version"));
+        let errors = &self.store.errors;
+        match format {
+            Ok(format) if format > i64::from(FORMAT_VERSION) => {
+                let why =
+                    format!("has format {format} and this program knows {FORMAT_VERSION}; use a newer testledger");
+                Err(errors.refused(&why))
+            }
+            Ok(_) => page_in(&zero).map(|_| true).map_err(|why| errors.damaged(&format!("page 0: {why}"))),
+            Err(_) => Err(errors.refused("the collection `pages` is another program's; name another database")),
+        }
+    }
+
+    /// Makes what a log needs, unless another process was quicker.
+    pub(super) async fn create(&self) -> Result<(), StoreError> {
+        self.check_empty().await?;
+        for name in [COMMITS, PAGES, ARTIFACTS, STATE] {
+            let database = self.store.database();
+            let making = async move { database.create_collection(name).await };
+            match self.store.attempt(making).await? {
+                Err(error) if code_of(&error) != Some(codes::NAMESPACE_EXISTS) => {
+                    return Err(self.store.errors.store(&error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.make_indexes().await?;
+        // From before the first commit: nobody appends before page 0 is there.
+        let token = changes::token_of_now(self).await.map_err(|error| self.store.errors.store(&error))?;
+        let zero = Page::genesis(LogId(RandomIds.time_ordered()), Some(token));
+        let document = encode(&zero).map_err(|why| self.store.errors.damaged(&why))?;
+        let pages = self.pages.clone();
+        match self.store.attempt(async move { pages.insert_one(document).await }).await? {
+            Err(error) if !is_duplicate(&error) => Err(self.store.errors.store(&error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes the indexes where they are missing.
+    pub(super) async fn make_indexes(&self) -> Result<(), StoreError> {
+        let pages = self.pages.clone();
+        self.ask(async move { pages.create_indexes(indexes()).await }).await.map(|_| ())
+    }
+
+    /// Commits without page 0 are another program's, or what is left of a log.
+    async fn check_empty(&self) -> Result<(), StoreError> {
+        for (name, collection) in [(COMMITS, &self.commits), (PAGES, &self.pages)] {
+            let collection = collection.clone();
+            if self.ask(async move { collection.find_one(doc! {}).await }).await?.is_some() && !self.has_log().await? {
+                let why = format!(
+                    "it has a collection `{name}` and no page 0: another program's, or a log that lost its beginning; \
+                     name another database, or restore this one"
+                );
+                return Err(self.store.errors.refused(&why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// No commit has two places, and a position leads to its page.
+fn indexes() -> [IndexModel; 2] {
+    let index = |name: &str, keys: Document, unique: bool| {
+        IndexModel::builder()
+            .keys(keys)
+            .options(IndexOptions::builder().name(name.to_owned()).unique(unique).build())
+            .build()
+    };
+    [
+        index("by_commit", doc! { "entries.commit": 1 }, true),
+        index("by_position", doc! { "first_position": 1, "_id": 1 }, false),
+    ]
+}

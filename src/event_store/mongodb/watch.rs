@@ -1,0 +1,90 @@
+//! The change stream of the pages, filtered to what wakes readers: how far the log has come, and what has its place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mongodb::bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, doc};
+use mongodb::change_stream::ChangeStream;
+use mongodb::change_stream::event::ChangeStreamEvent;
+use testledger_schemas::commit::CommitId;
+
+use crate::event_store::StoreError;
+use crate::event_store::mongodb::shared::{COMMITS, PAGES, Shared};
+
+/// How long the server waits for a page before it says that there is none.
+const AWAIT: Duration = Duration::from_secs(1);
+/// The pause after a failure. Meanwhile the last page is read by whoever wants to know.
+const PAUSE: Duration = Duration::from_millis(100);
+/// So many commits are asked for at once.
+const ASKED_AT_ONCE: usize = 1000;
+
+/// Watches until the log is closed.
+pub(super) async fn run(shared: Arc<Shared>) {
+    while !shared.closed.is_cancelled() {
+        if let Err(error) = watch(&shared).await {
+            tracing::debug!(%error, "the pages cannot be watched; trying again");
+            shared.closed.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+        }
+    }
+}
+
+async fn watch(shared: &Arc<Shared>) -> Result<(), StoreError> {
+    let database = shared.store.database();
+    let opening = async move {
+        let stream = database.watch().pipeline(wanted()).max_await_time(AWAIT).await?;
+        let stream: ChangeStream<ChangeStreamEvent<RawDocumentBuf>> = stream.with_type();
+        Ok(stream.with_type::<RawDocumentBuf>())
+    };
+    let mut stream = shared.ask(opening).await?;
+    // Looked at once the stream is open, so that nothing falls between the two.
+    shared.head.advance(shared.last_page().await?.last_position());
+    for ids in shared.unplaced.ids().chunks(ASKED_AT_ONCE) {
+        shared.unplaced.forget(&shared.placed(ids).await?);
+    }
+    while stream.is_alive() && !shared.closed.is_cancelled() {
+        // Not raced against the end of the log: the driver's futures are not to be dropped half-way.
+        let event = stream.next_if_any().await.map_err(|error| shared.store.errors.store(&error))?;
+        if let Some(event) = event {
+            hear(shared, &event);
+        }
+    }
+    Ok(())
+}
+
+/// New pages, without all of their entries' fields; and what must not happen to the collections.
+fn wanted() -> [Document; 2] {
+    let page = doc! { "operationType": "insert", "ns.coll": PAGES };
+    let end = doc! { "operationType": { "$in": ["drop", "rename", "dropDatabase", "invalidate"] } };
+    let position = doc! { "$add": ["$fullDocument.first_position", { "$sum": "$fullDocument.entries.events" }, -1] };
+    [
+        doc! { "$match": { "$or": [page, end] } },
+        doc! { "$project": {
+            "operationType": 1, "ns": 1, "position": position, "commits": "$fullDocument.entries.commit",
+        } },
+    ]
+}
+
+fn hear(shared: &Shared, event: &RawDocument) {
+    if event.get_str("operationType").ok() == Some("insert") {
+        if !shared.unplaced.is_empty() {
+            shared.unplaced.forget(&commits_in(event));
+        }
+        let position = match event.get("position") {
+            Ok(Some(RawBsonRef::Int64(position))) => u64::try_from(position).unwrap_or(0),
+            Ok(Some(RawBsonRef::Int32(position))) => u64::try_from(position).unwrap_or(0),
+            Ok(_) | Err(_) => 0,
+        };
+        return shared.head.advance(position);
+    }
+    let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll"));
+    if collection.is_ok_and(|collection| collection == COMMITS) {
+        shared.gone.store(true, Ordering::Release);
+    }
+}
+
+fn commits_in(event: &RawDocument) -> Vec<CommitId> {
+    let Ok(commits) = event.get_array("commits") else { return vec![] };
+    let texts = commits.into_iter().filter_map(|commit| commit.ok()?.as_str()?.parse().ok());
+    texts.collect()
+}

@@ -1,0 +1,161 @@
+//! Views in MongoDB, in the same database as the log: a collection for each projection, a document for each view, and
+//! one document that says how far they have come. Never the truth: they can be folded again at any time.
+//!
+//! Several processes may bring them up to date at once: the checkpoint is compared and written in the transaction that
+//! writes the views, so no event is folded in twice.
+
+mod codec;
+mod errors;
+mod executions;
+mod listed;
+mod reset;
+mod save;
+mod server;
+mod state;
+mod transaction;
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bson::oid::ObjectId;
+use bson::{Document, doc};
+use mongodb::ClientSession;
+use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
+
+use crate::views::mongodb::errors::Fault;
+use crate::views::mongodb::save::Save;
+use crate::views::mongodb::server::{Question, Server};
+use crate::views::mongodb::state::{CHECKPOINTS, State};
+use crate::views::mongodb::transaction::{begin, end, repeat};
+
+pub use self::listed::Listed;
+pub use ::mongodb::Database;
+
+/// How many views one query loads.
+const MAX_KEYS: usize = 10_000;
+/// How often a question is asked again, because the views moved to another collection meanwhile.
+const MAX_MOVES: usize = 5;
+
+/// The views of one projection in MongoDB (5.0 or later, as a replica set).
+pub struct MongoViews<P> {
+    server: Arc<Server>,
+    projection: PhantomData<fn() -> P>,
+}
+
+impl<P: Listed> MongoViews<P> {
+    /// The views in this database. Makes what is missing: the collection of the checkpoints, and the indexes.
+    ///
+    /// # Errors
+    /// [`ViewStoreError::Unavailable`].
+    pub async fn open(database: &Database) -> Result<Arc<Self>, ViewStoreError> {
+        let views = Self { server: Server::new(database), projection: PhantomData };
+        let server = Arc::clone(&views.server);
+        let opening = async move {
+            server.furnish(CHECKPOINTS, vec![]).await?;
+            let mut session = server.session().await?;
+            if let Some(collection) = State::read::<P>(&server, &mut session).await?.collection {
+                server.furnish(&collection, P::indexes()).await?;
+                reset::drop_older::<P>(&server).await;
+            }
+            Ok(())
+        };
+        views.server.run(opening).await?;
+        Ok(Arc::new(views))
+    }
+
+    /// The views that a question asks for. While a rebuild moves them to another collection, it is asked again.
+    async fn ask(&self, question: Question) -> Result<Vec<P::View>, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        self.server.run(async move { answer::<P>(&server, &question).await }).await
+    }
+}
+
+async fn answer<P: Listed>(server: &Server, question: &Question) -> Result<Vec<P::View>, Fault> {
+    let mut session = server.session().await?;
+    let mut state = State::read::<P>(server, &mut session).await?;
+    for _ in 0..MAX_MOVES {
+        let Some(collection) = &state.collection else { return Ok(vec![]) };
+        let found = server.find(&mut session, collection, question).await;
+        server.note(&session);
+        // A collection that was dropped under the question answers it with nothing, or with an error.
+        let is_whole = found.as_ref().is_ok_and(|documents| !documents.is_empty());
+        let now = if is_whole { state.clone() } else { State::read::<P>(server, &mut session).await? };
+        if now.build == state.build {
+            return found?.iter().map(|document| codec::view(document)).collect();
+        }
+        state = now;
+    }
+    Err(Fault::Failed("the views are thrown away again and again".to_owned()))
+}
+
+/// The views of these keys, of one state of the database together with its checkpoint.
+async fn load<P: Listed>(server: &Server, keys: &[String]) -> Result<Vec<Option<P::View>>, Fault> {
+    let mut session = server.session().await?;
+    begin(&mut session).await?;
+    let found = find::<P>(server, &mut session, keys).await;
+    let found = end(&mut session, found).await;
+    server.note(&session);
+    let mut found = found?;
+    Ok(keys.iter().map(|key| found.remove(key)).collect())
+}
+
+async fn find<P: Listed>(
+    server: &Server,
+    session: &mut ClientSession,
+    keys: &[String],
+) -> Result<HashMap<String, P::View>, Fault> {
+    let mut views = HashMap::new();
+    // Views of another version of the fold are none: the rebuild begins without them.
+    let Some(collection) = State::read::<P>(server, session).await?.collection else { return Ok(views) };
+    for keys in keys.chunks(MAX_KEYS) {
+        let filter = doc! { "_id": { "$in": keys } };
+        for document in server.find(session, &collection, &Question { filter, sort: Document::new(), limit: 0 }).await?
+        {
+            views.insert(codec::key(&document)?.to_owned(), codec::view(&document)?);
+        }
+    }
+    Ok(views)
+}
+
+#[async_trait]
+impl<P: Listed> ViewStore<P> for MongoViews<P> {
+    async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        let reading = async move {
+            let mut session = server.session().await?;
+            let state = State::read::<P>(&server, &mut session).await?;
+            server.note(&session);
+            Ok(state.checkpoint)
+        };
+        self.server.run(reading).await
+    }
+
+    async fn load(&self, keys: &[P::Key]) -> Result<Vec<Option<P::View>>, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        self.server.run(async move { repeat(|| load::<P>(&server, &keys)).await }).await
+    }
+
+    async fn save(
+        &self,
+        before: &Checkpoint,
+        views: Vec<(P::Key, P::View)>,
+        after: &Checkpoint,
+    ) -> Result<Saved, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        let (before, after) = (before.clone(), after.clone());
+        let saving = async move {
+            let documents = views.iter().map(|(key, view)| codec::document(&key.to_string(), &P::beside(view), view));
+            let documents = documents.collect::<Result<_, _>>()?;
+            Save { before, after, documents, id: ObjectId::new() }.carry_out::<P>(&server).await
+        };
+        self.server.run(saving).await
+    }
+
+    async fn reset(&self) -> Result<(), ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        self.server.run(async move { reset::reset::<P>(&server).await }).await
+    }
+}

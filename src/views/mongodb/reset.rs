@@ -1,0 +1,57 @@
+//! Throwing views away: the checkpoint names a collection that is not there, and the others are dropped.
+
+use bson::Document;
+use bson::oid::ObjectId;
+use mongodb::ClientSession;
+use testledger_projections::ports::Checkpoint;
+use testledger_projections::projection::Projection;
+
+use crate::views::mongodb::errors::Fault;
+use crate::views::mongodb::server::Server;
+use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, builds, collection_of};
+use crate::views::mongodb::transaction::{begin, end, put, repeat};
+
+/// Throws all views and the checkpoint away.
+pub(super) async fn reset<P: Projection>(server: &Server) -> Result<(), Fault> {
+    let id = ObjectId::new();
+    repeat(|| forget::<P>(server, id)).await?;
+    drop_older::<P>(server).await;
+    Ok(())
+}
+
+async fn forget<P: Projection>(server: &Server, id: ObjectId) -> Result<(), Fault> {
+    let mut session = server.session().await?;
+    begin(&mut session).await?;
+    let worked = name_nothing::<P>(server, &mut session, id).await;
+    let forgotten = end(&mut session, worked).await;
+    server.note(&session);
+    forgotten
+}
+
+/// The document stays, so that the numbers of the collections go on from where they were.
+async fn name_nothing<P: Projection>(server: &Server, session: &mut ClientSession, id: ObjectId) -> Result<(), Fault> {
+    let state = State::read::<P>(server, session).await?;
+    if state.saved_by == Some(id) {
+        return Ok(());
+    }
+    let build = state.next_build::<P>(server).await?;
+    let (name, collection) = (P::NAME.to_owned(), collection_of::<P>(build));
+    let stored = Stored { name, version: P::VERSION, build, collection, checkpoint: Checkpoint::START, saved_by: id };
+    put(server, session, CHECKPOINTS, &[stored.document()?]).await
+}
+
+/// Drops what the checkpoint does not name any more: text that was erased since may stand in it. What stays because the
+/// server is away goes another time.
+pub(super) async fn drop_older<P: Projection>(server: &Server) {
+    let dropped = async {
+        let mut session = server.session().await?;
+        let named = State::read::<P>(server, &mut session).await?.build.unwrap_or(0);
+        for (_, name) in builds::<P>(server).await?.into_iter().filter(|(build, _)| *build < named) {
+            server.database.collection::<Document>(&name).drop().await?;
+        }
+        Ok::<(), Fault>(())
+    };
+    if let Err(fault) = dropped.await {
+        tracing::warn!(projection = P::NAME, ?fault, "views that are not used any more stay for now");
+    }
+}

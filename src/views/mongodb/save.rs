@@ -1,0 +1,88 @@
+//! One batch of views and its checkpoint, written in one transaction.
+
+use bson::oid::ObjectId;
+use bson::raw::RawDocumentBuf;
+use mongodb::ClientSession;
+use testledger_projections::ports::{Checkpoint, Saved};
+
+use crate::views::mongodb::errors::Fault;
+use crate::views::mongodb::listed::Listed;
+use crate::views::mongodb::reset::drop_older;
+use crate::views::mongodb::server::Server;
+use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, collection_of};
+use crate::views::mongodb::transaction::{begin, end, put, repeat};
+
+/// A batch that is to be saved.
+pub(super) struct Save {
+    pub(super) before: Checkpoint,
+    pub(super) after: Checkpoint,
+    pub(super) documents: Vec<RawDocumentBuf>,
+    /// Tells this save from every other, also from one of another worker that leads to the same place.
+    pub(super) id: ObjectId,
+}
+
+impl Save {
+    /// Saves it, unless another worker was faster.
+    pub(super) async fn carry_out<P: Listed>(self, server: &Server) -> Result<Saved, Fault> {
+        let saved = repeat(|| self.once::<P>(server)).await?;
+        if saved == Saved::Yes && self.before.position == 0 {
+            drop_older::<P>(server).await;
+        }
+        Ok(saved)
+    }
+
+    async fn once<P: Listed>(&self, server: &Server) -> Result<Saved, Fault> {
+        let mut session = server.session().await?;
+        let fresh = match self.before.position {
+            0 => self.fresh::<P>(server, &mut session).await?,
+            _ => None,
+        };
+        begin(&mut session).await?;
+        let worked = self.write::<P>(server, &mut session, fresh).await;
+        let saved = end(&mut session, worked).await;
+        server.note(&session);
+        saved
+    }
+
+    /// The number of an empty collection, for a fold from the first event; none if that has begun already.
+    async fn fresh<P: Listed>(&self, server: &Server, session: &mut ClientSession) -> Result<Option<u64>, Fault> {
+        let state = State::read::<P>(server, session).await?;
+        if !state.checkpoint.is_same_place(&self.before) {
+            return Ok(None);
+        }
+        let build = state.next_build::<P>(server).await?;
+        server.furnish(&collection_of::<P>(build), P::indexes()).await?;
+        Ok(Some(build))
+    }
+
+    async fn write<P: Listed>(
+        &self,
+        server: &Server,
+        session: &mut ClientSession,
+        fresh: Option<u64>,
+    ) -> Result<Saved, Fault> {
+        let state = State::read::<P>(server, session).await?;
+        if state.saved_by == Some(self.id) {
+            return Ok(Saved::Yes);
+        }
+        if !state.checkpoint.is_same_place(&self.before) {
+            return Ok(Saved::Overtaken);
+        }
+        let stored = self.stored::<P>(state, fresh)?;
+        // The checkpoint comes first: who is second learns it before it has sent its views.
+        put(server, session, CHECKPOINTS, &[stored.document()?]).await?;
+        put(server, session, &stored.collection, &self.documents).await?;
+        Ok(Saved::Yes)
+    }
+
+    fn stored<P: Listed>(&self, state: State, fresh: Option<u64>) -> Result<Stored, Fault> {
+        let (build, collection) = match (fresh, state.build, state.collection) {
+            (Some(fresh), named, _) if named.is_none_or(|named| named < fresh) => (fresh, collection_of::<P>(fresh)),
+            (None, Some(named), Some(collection)) => (named, collection),
+            // Another worker named a collection in between.
+            (Some(_) | None, _, _) => return Err(Fault::Again("the collection is another one now".to_owned())),
+        };
+        let (name, version) = (P::NAME.to_owned(), P::VERSION);
+        Ok(Stored { name, version, build, collection, checkpoint: self.after.clone(), saved_by: self.id })
+    }
+}

@@ -1,0 +1,142 @@
+//! Transactions: begun and ended with majority concern, repeated within bounds, written to by few large commands.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
+use bson::rawdoc;
+use mongodb::ClientSession;
+use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
+use mongodb::options::{ReadConcern, WriteConcern};
+use tokio::time::Instant;
+
+use crate::views::mongodb::errors::{Fault, refusal};
+use crate::views::mongodb::server::Server;
+
+/// How long a transaction is repeated that another one is in the way of, or whose end is not known.
+const REPEAT_FOR: Duration = Duration::from_secs(20);
+/// The wait before the second try; each further one is twice as long, up to [`LAST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(4);
+/// The longest wait between two tries.
+const LAST_WAIT: Duration = Duration::from_millis(250);
+/// How long a commit may take on the server, and how long it may take to reach the majority.
+const COMMIT: Duration = Duration::from_secs(10);
+/// How often a commit with an unknown result is sent, each time twice by the driver.
+const COMMITS: usize = 2;
+/// How many documents one command writes. The server's own bound is 100,000.
+const MAX_STATEMENTS: usize = 10_000;
+/// How many bytes of documents one command writes, a larger document aside. The server takes a command of 16 MiB.
+const MAX_COMMAND_BYTES: usize = 12 * 1024 * 1024;
+
+/// Does the same work until its end is known, within [`REPEAT_FOR`].
+pub(super) async fn repeat<T, F: Future<Output = Result<T, Fault>>>(mut work: impl FnMut() -> F) -> Result<T, Fault> {
+    let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
+    loop {
+        match work().await {
+            Err(Fault::Again(why)) if begun.elapsed() < REPEAT_FOR => {
+                tracing::debug!(why, "a transaction is repeated");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(LAST_WAIT);
+            }
+            known => return known,
+        }
+    }
+}
+
+/// Begins a transaction that sees one state of the database, acknowledged by the majority.
+pub(super) async fn begin(session: &mut ClientSession) -> Result<(), Fault> {
+    let mut concern = WriteConcern::majority();
+    concern.w_timeout = Some(COMMIT);
+    let begun = session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(concern);
+    Ok(begun.max_commit_time(COMMIT).await?)
+}
+
+/// Ends it: commits what went well (what was only read, too: then it is the majority's), and takes back the rest.
+pub(super) async fn end<T>(session: &mut ClientSession, worked: Result<T, Fault>) -> Result<T, Fault> {
+    match worked {
+        Ok(value) => commit(session).await.map(|()| value),
+        Err(fault) => {
+            // The server takes it back by itself later: nothing hangs on the answer.
+            session.abort_transaction().await.ok();
+            Err(fault)
+        }
+    }
+}
+
+async fn commit(session: &mut ClientSession) -> Result<(), Fault> {
+    let mut unknown = None;
+    for _ in 0..COMMITS {
+        match session.commit_transaction().await {
+            Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => unknown = Some(error),
+            known => return Ok(known?),
+        }
+    }
+    Err(unknown.map_or_else(|| Fault::Again("no commit was sent".to_owned()), Fault::from))
+}
+
+/// Puts documents in the place of those with the same `_id`, within the transaction of the session.
+pub(super) async fn put(
+    server: &Server,
+    session: &mut ClientSession,
+    collection: &str,
+    documents: &[RawDocumentBuf],
+) -> Result<(), Fault> {
+    for part in parts(documents) {
+        let mut statements = RawArrayBuf::new();
+        for document in part {
+            statements.push(upsert(document)?);
+        }
+        let command = rawdoc! { "update": collection, "updates": statements };
+        let answer = server.database.run_raw_command(command).session(&mut *session).await?;
+        let refused = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document().cloned());
+        if let Some(error) = refused {
+            return Err(refusal(&error));
+        }
+    }
+    Ok(())
+}
+
+fn upsert(document: &RawDocumentBuf) -> Result<RawDocumentBuf, Fault> {
+    let mut which = RawDocumentBuf::new();
+    let id = document.get("_id")?.ok_or_else(|| Fault::Unreadable("a document without `_id`".to_owned()))?;
+    which.append(cstr!("_id"), id);
+    Ok(rawdoc! { "q": which, "u": document.clone(), "upsert": true })
+}
+
+/// The documents in parts that fit one command each.
+fn parts(documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
+    let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, document) in documents.iter().enumerate() {
+        let size = document.as_bytes().len();
+        if index > start && (bytes + size > MAX_COMMAND_BYTES || index - start == MAX_STATEMENTS) {
+            parts.push(&documents[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    if start < documents.len() {
+        parts.push(&documents[start..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(bytes: usize) -> RawDocumentBuf {
+        rawdoc! { "_id": "x", "text": "x".repeat(bytes) }
+    }
+
+    fn sizes(documents: &[RawDocumentBuf]) -> Vec<usize> {
+        parts(documents).iter().map(|part| part.len()).collect()
+    }
+
+    #[test]
+    fn a_command_is_bounded_by_statements_and_by_bytes() {
+        assert_eq!(sizes(&[]), Vec::<usize>::new());
+        assert_eq!(sizes(&vec![document(1); MAX_STATEMENTS + 1]), [MAX_STATEMENTS, 1]);
+        assert_eq!(sizes(&vec![document(5 << 20); 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[document(1), document(15 << 20), document(1)]), [1, 1, 1], "a large one goes alone");
+    }
+}
