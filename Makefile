@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 # What has to be built first is cargo's own business: every target here is only a name.
-.PHONY: help run run-failing test check fmt lint docs schemas bench shows clean
+.PHONY: help run run-failing test services-up services-down check fmt lint docs schemas bench shows clean
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: ## Build everything and run the example plan on the embedded log
 	$(CARGO) build --locked --package testledger --package shop
@@ -15,12 +15,23 @@ run-failing: ## The same for a plan that fails, to see how that looks
 	$(CARGO) build --locked --package testledger
 	target/debug/testledger run examples/failing.yaml
 
-test: ## All tests (with cargo-nextest where it is installed)
+# Built together with the tests, so that nothing is compiled twice: it starts one MongoDB server for all of them, and
+# ends it after them.
+TEST_SERVERS = $(or $(CARGO_TARGET_DIR),target)/debug/test-servers
+
+test: ## All tests, with a MongoDB server for them (and with cargo-nextest where it is installed)
+	$(CARGO) test --locked --workspace --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) nextest run --locked --workspace --no-fail-fast; \
+		$(TEST_SERVERS) with -- $(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else \
-		$(CARGO) test --locked --workspace --no-fail-fast; \
+		$(TEST_SERVERS) with -- $(CARGO) test --locked --workspace --no-fail-fast; \
 	fi
+
+services-up: ## Start a MongoDB server that stays, with its data in target/services, and print its address
+	@$(CARGO) run --locked --quiet --package test-servers -- up
+
+services-down: ## End that server; its data stay until `make clean`
+	@$(CARGO) run --locked --quiet --package test-servers -- down
 
 check: fmt lint schemas-check docs ## Format, lints, published schemas, documentation
 
@@ -46,5 +57,6 @@ bench: ## Benchmarks: ratios against a baseline in the same run
 shows: ## Every figure that the project claims, measured anew (some ten minutes)
 	shows/all.sh
 
-clean: ## Remove what was built
+clean: ## Remove what was built, and the data of `services-up`
+	@if [ -d target/services ]; then $(TEST_SERVERS) down; fi
 	$(CARGO) clean
