@@ -78,7 +78,7 @@ impl Views {
     /// # Errors
     /// [`ViewStoreError`] where the file cannot be opened or its tables not be made.
     pub async fn sqlite(log: SharedLog, path: &Path) -> Result<Self, ViewStoreError> {
-        Ok(Self::over(log, SqliteViews::open(path).await?))
+        Ok(Self::over(log, SqliteViews::<Executions>::open(path).await?))
     }
 
     /// Views beside a log in MongoDB, in the same database.

@@ -11,6 +11,8 @@ use testledger_projections::ports::ViewStoreError;
 const MAX_WORDS: usize = 300;
 /// The server's code for a user without the rights: its words quote the command.
 const UNAUTHORIZED: i32 = 13;
+/// The server's code for a document that another transaction has written.
+const WRITE_CONFLICT: i32 = 112;
 /// The server's code for an insert that another transaction was faster with.
 const DUPLICATE_KEY: i32 = 11000;
 
@@ -75,6 +77,10 @@ fn words(kind: &ErrorKind) -> String {
         ErrorKind::Command(command) if command.code == UNAUTHORIZED => {
             "the user of the connection has not the rights to read and write here".to_owned()
         }
+        ErrorKind::Command(command) if command.code == WRITE_CONFLICT => {
+            "another worker is in the middle of a batch, or was killed in it: then the server gives that up in a minute"
+                .to_owned()
+        }
         ErrorKind::Command(command) => cut(&format!("{} ({}): {}", command.code_name, command.code, command.message)),
         ErrorKind::Io(error) => cut(&format!("the connection broke: {error}")),
         ErrorKind::ServerSelection { .. } => cut(&format!("no server answers: {kind}")),
@@ -104,7 +110,7 @@ mod tests {
     fn no_credentials_of_a_uri_pass() {
         let cases = [
             ("bad mongodb://ada:hunter22@127.0.0.1/x?y=z here", "bad mongodb://127.0.0.1/x?y=z here"),
-            ("mongodb://ada:hun@ter/22@127.0.0.1", "mongodb://127.0.0.1"),
+            ("mongodb://x:hun@x/22@127.0.0.1", "mongodb://127.0.0.1"),
             ("`mongodb+srv://ada:hunter22@nowhere.invalid`", "`mongodb+srv://nowhere.invalid`"),
             ("nothing @ all // of it", "nothing @ all // of it"),
         ];

@@ -28,7 +28,7 @@ use crate::views::mongodb::errors::Fault;
 use crate::views::mongodb::save::Save;
 use crate::views::mongodb::server::{Question, Server};
 use crate::views::mongodb::state::{CHECKPOINTS, State};
-use crate::views::mongodb::transaction::{begin, end, repeat};
+use crate::views::mongodb::transaction::{Patience, begin, end};
 
 pub use self::listed::Listed;
 pub use ::mongodb::Database;
@@ -92,12 +92,16 @@ async fn answer<P: Listed>(server: &Server, question: &Question) -> Result<Vec<P
 
 /// The views of these keys, of one state of the database together with its checkpoint.
 async fn load<P: Listed>(server: &Server, keys: &[String]) -> Result<Vec<Option<P::View>>, Fault> {
-    let mut session = server.session().await?;
-    begin(&mut session).await?;
-    let found = find::<P>(server, &mut session, keys).await;
-    let found = end(&mut session, found).await;
+    let (mut session, mut patience) = (server.session().await?, Patience::new());
+    let mut found = loop {
+        begin(&mut session).await?;
+        let found = find::<P>(server, &mut session, keys).await;
+        match end(&mut session, found).await {
+            Ok(found) => break found,
+            Err(fault) => patience.pause(fault).await?,
+        }
+    };
     server.note(&session);
-    let mut found = found?;
     Ok(keys.iter().map(|key| found.remove(key)).collect())
 }
 
@@ -135,7 +139,7 @@ impl<P: Listed> ViewStore<P> for MongoViews<P> {
     async fn load(&self, keys: &[P::Key]) -> Result<Vec<Option<P::View>>, ViewStoreError> {
         let server = Arc::clone(&self.server);
         let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        self.server.run(async move { repeat(|| load::<P>(&server, &keys)).await }).await
+        self.server.run(async move { load::<P>(&server, &keys).await }).await
     }
 
     async fn save(

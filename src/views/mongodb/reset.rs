@@ -9,23 +9,24 @@ use testledger_projections::projection::Projection;
 use crate::views::mongodb::errors::Fault;
 use crate::views::mongodb::server::Server;
 use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, builds, collection_of};
-use crate::views::mongodb::transaction::{begin, end, put, repeat};
+use crate::views::mongodb::transaction::{Patience, begin, end, put};
 
 /// Throws all views and the checkpoint away.
 pub(super) async fn reset<P: Projection>(server: &Server) -> Result<(), Fault> {
+    let (mut session, mut patience) = (server.session().await?, Patience::new());
     let id = ObjectId::new();
-    repeat(|| forget::<P>(server, id)).await?;
+    while let Err(fault) = forget::<P>(server, &mut session, id).await {
+        patience.pause(fault).await?;
+    }
+    server.note(&session);
     drop_older::<P>(server).await;
     Ok(())
 }
 
-async fn forget<P: Projection>(server: &Server, id: ObjectId) -> Result<(), Fault> {
-    let mut session = server.session().await?;
-    begin(&mut session).await?;
-    let worked = name_nothing::<P>(server, &mut session, id).await;
-    let forgotten = end(&mut session, worked).await;
-    server.note(&session);
-    forgotten
+async fn forget<P: Projection>(server: &Server, session: &mut ClientSession, id: ObjectId) -> Result<(), Fault> {
+    begin(session).await?;
+    let forgotten = name_nothing::<P>(server, session, id).await;
+    end(session, forgotten).await
 }
 
 /// The document stays, so that the numbers of the collections go on from where they were.

@@ -10,7 +10,7 @@ use crate::views::mongodb::listed::Listed;
 use crate::views::mongodb::reset::drop_older;
 use crate::views::mongodb::server::Server;
 use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, collection_of};
-use crate::views::mongodb::transaction::{begin, end, put, repeat};
+use crate::views::mongodb::transaction::{Patience, begin, end, put};
 
 /// A batch that is to be saved.
 pub(super) struct Save {
@@ -24,24 +24,28 @@ pub(super) struct Save {
 impl Save {
     /// Saves it, unless another worker was faster.
     pub(super) async fn carry_out<P: Listed>(self, server: &Server) -> Result<Saved, Fault> {
-        let saved = repeat(|| self.once::<P>(server)).await?;
+        let (mut session, mut patience) = (server.session().await?, Patience::new());
+        let saved = loop {
+            match self.once::<P>(server, &mut session).await {
+                Ok(saved) => break saved,
+                Err(fault) => patience.pause(fault).await?,
+            }
+        };
+        server.note(&session);
         if saved == Saved::Yes && self.before.position == 0 {
             drop_older::<P>(server).await;
         }
         Ok(saved)
     }
 
-    async fn once<P: Listed>(&self, server: &Server) -> Result<Saved, Fault> {
-        let mut session = server.session().await?;
+    async fn once<P: Listed>(&self, server: &Server, session: &mut ClientSession) -> Result<Saved, Fault> {
         let fresh = match self.before.position {
-            0 => self.fresh::<P>(server, &mut session).await?,
+            0 => self.fresh::<P>(server, session).await?,
             _ => None,
         };
-        begin(&mut session).await?;
-        let worked = self.write::<P>(server, &mut session, fresh).await;
-        let saved = end(&mut session, worked).await;
-        server.note(&session);
-        saved
+        begin(session).await?;
+        let written = self.write::<P>(server, session, fresh).await;
+        end(session, written).await
     }
 
     /// The number of an empty collection, for a fold from the first event; none if that has begun already.

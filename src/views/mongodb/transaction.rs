@@ -1,6 +1,5 @@
 //! Transactions: begun and ended with majority concern, repeated within bounds, written to by few large commands.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
@@ -26,19 +25,33 @@ const COMMITS: usize = 2;
 /// How many documents one command writes. The server's own bound is 100,000.
 const MAX_STATEMENTS: usize = 10_000;
 /// How many bytes of documents one command writes, a larger document aside. The server takes a command of 16 MiB.
-const MAX_COMMAND_BYTES: usize = 12 * 1024 * 1024;
+const MAX_COMMAND_BYTES: usize = 8 * 1024 * 1024;
 
-/// Does the same work until its end is known, within [`REPEAT_FOR`].
-pub(super) async fn repeat<T, F: Future<Output = Result<T, Fault>>>(mut work: impl FnMut() -> F) -> Result<T, Fault> {
-    let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
-    loop {
-        match work().await {
-            Err(Fault::Again(why)) if begun.elapsed() < REPEAT_FOR => {
+/// Waits between the tries of one piece of work, up to [`REPEAT_FOR`].
+///
+/// All tries use one session: its next transaction ends the one before on the server, should that still be open because
+/// a commit never arrived. Nobody else can end it but the server, after a minute.
+pub(super) struct Patience {
+    begun: Instant,
+    wait: Duration,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), wait: FIRST_WAIT }
+    }
+
+    /// Waits before the next try, if that makes sense.
+    pub(super) async fn pause(&mut self, fault: Fault) -> Result<(), Fault> {
+        match fault {
+            Fault::Again(why) if self.begun.elapsed() < REPEAT_FOR => {
                 tracing::debug!(why, "a transaction is repeated");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LAST_WAIT);
+                tokio::time::sleep(self.wait).await;
+                self.wait = (self.wait * 2).min(LAST_WAIT);
+                Ok(())
             }
-            known => return known,
+            Fault::Again(why) => Err(Fault::Failed(format!("still so after {} s: {why}", REPEAT_FOR.as_secs()))),
+            Fault::Failed(_) | Fault::Unreadable(_) => Err(fault),
         }
     }
 }
@@ -136,7 +149,7 @@ mod tests {
     fn a_command_is_bounded_by_statements_and_by_bytes() {
         assert_eq!(sizes(&[]), Vec::<usize>::new());
         assert_eq!(sizes(&vec![document(1); MAX_STATEMENTS + 1]), [MAX_STATEMENTS, 1]);
-        assert_eq!(sizes(&vec![document(5 << 20); 5]), [2, 2, 1]);
+        assert_eq!(sizes(&vec![document(3 << 20); 5]), [2, 2, 1]);
         assert_eq!(sizes(&[document(1), document(15 << 20), document(1)]), [1, 1, 1], "a large one goes alone");
     }
 }

@@ -1,48 +1,53 @@
-//! The executions' views in the same SQLite file as the log: tables of their own, made on demand, never the truth.
+//! Views in the same SQLite file as the log: tables of their own for each projection, made on demand, never the truth.
 //!
 //! Several processes may bring them up to date at once: the checkpoint is compared inside of the transaction that
 //! writes the views, so no event is folded in twice.
 
-mod queries;
+mod executions;
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
-use testledger_projections::executions::{ExecutionView, Executions};
 use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
 use testledger_projections::projection::Projection;
-use testledger_schemas::ids::ExecutionId;
-
-use crate::views::query::kind_text;
 
 /// How long another process may hold the file.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A view is JSON text; the columns beside it are what lists ask for.
-const TABLES: &str = "
+/// The table of the checkpoints, one row for each projection.
+const CHECKPOINTS: &str = "
     CREATE TABLE IF NOT EXISTS view_checkpoints (
         name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, checkpoint TEXT NOT NULL) STRICT;
-    CREATE TABLE IF NOT EXISTS view_executions (
-        id TEXT PRIMARY KEY NOT NULL, requested_at INTEGER NOT NULL, first_position INTEGER NOT NULL,
-        status TEXT NOT NULL, is_final INTEGER NOT NULL, kind TEXT NOT NULL, suite TEXT NOT NULL, case_id TEXT,
-        parent_id TEXT, view TEXT NOT NULL) STRICT;
-    CREATE INDEX IF NOT EXISTS view_executions_by_time ON view_executions (requested_at, id);
-    CREATE INDEX IF NOT EXISTS view_executions_by_status ON view_executions (status, requested_at, id);
-    CREATE INDEX IF NOT EXISTS view_executions_by_suite ON view_executions (suite, requested_at, id);
-    CREATE INDEX IF NOT EXISTS view_executions_by_parent ON view_executions (parent_id, first_position);
-    CREATE TABLE IF NOT EXISTS view_execution_tags (
-        tag TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (tag, id)) STRICT, WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS view_execution_tags_by_id ON view_execution_tags (id);
 ";
-const EMPTY: &str = "DELETE FROM view_executions; DELETE FROM view_execution_tags;";
 
-/// The executions' views in a SQLite file.
-pub struct SqliteViews {
+/// A projection whose views may be kept in SQLite: what is its own about that.
+pub trait Tabled: Projection {
+    /// Makes its tables and indexes, where they are missing.
+    const TABLES: &'static str;
+    /// The last of what that makes: where it is, everything is.
+    const LAST: &'static str;
+    /// Empties its tables.
+    const EMPTY: &'static str;
+    /// The JSON text of the view with the key `?1`.
+    const READ: &'static str;
+
+    /// Puts a view in the place of the one with this key. `json` is the view as text; what else stands beside it is
+    /// for lists.
+    ///
+    /// # Errors
+    /// SQLite's.
+    fn write(connection: &Connection, key: &str, view: &Self::View, json: &str) -> rusqlite::Result<()>;
+}
+
+/// The views of one projection in a SQLite file.
+pub struct SqliteViews<P> {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    projection: PhantomData<fn() -> P>,
 }
 
 /// What can go wrong inside of one piece of work.
@@ -74,7 +79,7 @@ impl Fault {
     }
 }
 
-impl SqliteViews {
+impl<P: Tabled> SqliteViews<P> {
     /// Opens the views in the file of a log that was opened before; makes their tables where they are missing.
     ///
     /// # Errors
@@ -82,8 +87,8 @@ impl SqliteViews {
     pub async fn open(path: &Path) -> Result<Arc<Self>, ViewStoreError> {
         let path = path.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
-            let connection = connect(&path).map_err(|error| Fault::from(error).translate(&path))?;
-            Ok(Arc::new(Self { path, connection: Arc::new(Mutex::new(connection)) }))
+            let connection = connect::<P>(&path).map_err(|error| Fault::from(error).translate(&path))?;
+            Ok(Arc::new(Self { path, connection: Arc::new(Mutex::new(connection)), projection: PhantomData }))
         });
         opening.await.unwrap_or_else(|error| Err(ViewStoreError::Unavailable(error.to_string())))
     }
@@ -104,85 +109,61 @@ impl SqliteViews {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect<P: Tabled>(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     // Views can be folded again, so they are not synced one by one: with write-ahead logging a power cut may take the
     // last transactions, each whole. Erased text is overwritten in them as well.
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;")?;
-    let has_tables = "SELECT 1 FROM sqlite_schema WHERE name = 'view_execution_tags_by_id'";
-    if connection.query_row(has_tables, [], |_| Ok(())).optional()?.is_none() {
+    let has_tables = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
+    if connection.query_row(has_tables, [P::LAST], |_| Ok(())).optional()?.is_none() {
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
-        transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(CHECKPOINTS)?;
+        transaction.execute_batch(P::TABLES)?;
         transaction.commit()?;
     }
     Ok(connection)
 }
 
 /// The stored checkpoint; the start, where there is none of this version of the fold.
-fn read_checkpoint(connection: &Connection) -> Result<Checkpoint, Fault> {
+fn read_checkpoint<P: Projection>(connection: &Connection) -> Result<Checkpoint, Fault> {
     let sql = "SELECT checkpoint FROM view_checkpoints WHERE name = ?1 AND version = ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let stored: Option<String> =
-        statement.query_row(params![Executions::NAME, Executions::VERSION], |row| row.get(0)).optional()?;
+    let stored: Option<String> = statement.query_row(params![P::NAME, P::VERSION], |row| row.get(0)).optional()?;
     Ok(stored.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or(Checkpoint::START))
 }
 
-fn write_checkpoint(connection: &Connection, checkpoint: &Checkpoint) -> Result<(), Fault> {
+fn write_checkpoint<P: Projection>(connection: &Connection, checkpoint: &Checkpoint) -> Result<(), Fault> {
     let sql = "INSERT INTO view_checkpoints (name, version, checkpoint) VALUES (?1, ?2, ?3)
                ON CONFLICT (name) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint";
     let json = serde_json::to_string(checkpoint)?;
-    connection.prepare_cached(sql)?.execute(params![Executions::NAME, Executions::VERSION, json])?;
+    connection.prepare_cached(sql)?.execute(params![P::NAME, P::VERSION, json])?;
     Ok(())
 }
 
-fn write_view(connection: &Connection, view: &ExecutionView) -> Result<(), Fault> {
-    let sql = "INSERT OR REPLACE INTO view_executions
-               (id, requested_at, first_position, status, is_final, kind, suite, case_id, parent_id, view)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-    let id = view.id.to_string();
-    connection.prepare_cached(sql)?.execute(params![
-        id,
-        view.requested_at.unwrap_or_default().unix_ms(),
-        view.first_position.cast_signed(),
-        view.status.as_str(),
-        view.is_final,
-        kind_text(view.kind),
-        view.suite,
-        view.case,
-        view.parent_id.map(|id| id.to_string()),
-        serde_json::to_string(view)?,
-    ])?;
-    let mut tag = connection.prepare_cached("INSERT OR IGNORE INTO view_execution_tags (tag, id) VALUES (?1, ?2)")?;
-    for text in &view.tags {
-        tag.execute(params![text, id])?;
-    }
-    Ok(())
-}
-
-fn read_view(connection: &Connection, id: ExecutionId) -> Result<Option<ExecutionView>, Fault> {
-    let mut statement = connection.prepare_cached("SELECT view FROM view_executions WHERE id = ?1")?;
-    let json: Option<String> = statement.query_row(params![id.to_string()], |row| row.get(0)).optional()?;
+fn read_view<P: Tabled>(connection: &Connection, key: &P::Key) -> Result<Option<P::View>, Fault> {
+    let mut statement = connection.prepare_cached(P::READ)?;
+    let json: Option<String> = statement.query_row(params![key.to_string()], |row| row.get(0)).optional()?;
     Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
 }
 
 #[async_trait]
-impl ViewStore<Executions> for SqliteViews {
+impl<P: Tabled> ViewStore<P> for SqliteViews<P> {
     async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
-        self.run(|connection| read_checkpoint(connection)).await
+        self.run(|connection| read_checkpoint::<P>(connection)).await
     }
 
-    async fn load(&self, keys: &[ExecutionId]) -> Result<Vec<Option<ExecutionView>>, ViewStoreError> {
+    async fn load(&self, keys: &[P::Key]) -> Result<Vec<Option<P::View>>, ViewStoreError> {
         let keys = keys.to_vec();
         self.run(move |connection| {
             // One snapshot: the views of one checkpoint, and none of a worker that is writing.
             let transaction = connection.transaction()?;
             // Views of another version of the fold are none: the rebuild begins without them.
-            if read_checkpoint(&transaction)?.position == 0 {
+            if read_checkpoint::<P>(&transaction)?.position == 0 {
                 return Ok(vec![None; keys.len()]);
             }
-            keys.into_iter().map(|id| read_view(&transaction, id)).collect()
+            keys.iter().map(|key| read_view::<P>(&transaction, key)).collect()
         })
         .await
     }
@@ -190,20 +171,22 @@ impl ViewStore<Executions> for SqliteViews {
     async fn save(
         &self,
         before: &Checkpoint,
-        views: Vec<(ExecutionId, ExecutionView)>,
+        views: Vec<(P::Key, P::View)>,
         after: &Checkpoint,
     ) -> Result<Saved, ViewStoreError> {
         let (before, after) = (before.clone(), after.clone());
         self.run(move |connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if !read_checkpoint(&transaction)?.is_same_place(&before) {
+            if !read_checkpoint::<P>(&transaction)?.is_same_place(&before) {
                 return Ok(Saved::Overtaken);
             }
             if before.position == 0 {
-                transaction.execute_batch(EMPTY)?;
+                transaction.execute_batch(P::EMPTY)?;
             }
-            views.iter().try_for_each(|(_, view)| write_view(&transaction, view))?;
-            write_checkpoint(&transaction, &after)?;
+            for (key, view) in &views {
+                P::write(&transaction, &key.to_string(), view, &serde_json::to_string(view)?)?;
+            }
+            write_checkpoint::<P>(&transaction, &after)?;
             transaction.commit()?;
             Ok(Saved::Yes)
         })
@@ -213,8 +196,8 @@ impl ViewStore<Executions> for SqliteViews {
     async fn reset(&self) -> Result<(), ViewStoreError> {
         self.run(|connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(EMPTY)?;
-            transaction.execute("DELETE FROM view_checkpoints WHERE name = ?1", params![Executions::NAME])?;
+            transaction.execute_batch(P::EMPTY)?;
+            transaction.execute("DELETE FROM view_checkpoints WHERE name = ?1", params![P::NAME])?;
             transaction.commit()?;
             Ok(())
         })

@@ -1,0 +1,161 @@
+//! The stores of views under contract: each gives handles on one set of views, as several processes would have them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use testledger::event_store::SharedLog;
+use testledger::event_store::memory::MemoryLog;
+use testledger::event_store::sqlite::SqliteLog;
+use testledger::views::Views;
+use testledger::views::mongodb::MongoViews;
+use testledger::views::query::{ExecutionFilter, ExecutionStore};
+use testledger::views::sqlite::SqliteViews;
+use testledger_projections::executions::{ExecutionView, Executions};
+use testledger_projections::memory::MemoryViews;
+use testledger_schemas::ExecutionId;
+use testledger_schemas::commit::Commit;
+
+use crate::mongodb_server::{TestDatabase, fresh_database};
+
+/// A test that waits so long hangs: never a measure of speed.
+const HANG: Duration = Duration::from_secs(240);
+
+pub type Every = BTreeMap<ExecutionId, ExecutionView>;
+
+/// A log, and views in one kind of store beside it.
+pub struct Ledger {
+    pub log: SharedLog,
+    pub kind: Kind,
+}
+
+/// Where the views are.
+pub enum Kind {
+    Sqlite(tempfile::TempDir),
+    Memory(Arc<MemoryViews<Executions>>),
+    Mongodb(TestDatabase),
+}
+
+impl Ledger {
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(&folder.path().join("ledger.db")).await.unwrap();
+        Self { log, kind: Kind::Sqlite(folder) }
+    }
+
+    pub async fn memory() -> Self {
+        Self { log: MemoryLog::new(), kind: Kind::Memory(Arc::default()) }
+    }
+
+    pub async fn mongodb() -> Self {
+        Self { log: MemoryLog::new(), kind: Kind::Mongodb(fresh_database().await) }
+    }
+
+    /// A new one of the same kind.
+    pub async fn another(&self) -> Self {
+        match &self.kind {
+            Kind::Sqlite(_) => Self::sqlite().await,
+            Kind::Memory(_) => Self::memory().await,
+            Kind::Mongodb(_) => Self::mongodb().await,
+        }
+    }
+
+    /// A handle on the store, as a process of its own would open it.
+    pub async fn store(&self) -> Arc<dyn ExecutionStore> {
+        match &self.kind {
+            Kind::Sqlite(folder) => SqliteViews::<Executions>::open(&path(folder)).await.unwrap(),
+            Kind::Memory(store) => store.clone(),
+            Kind::Mongodb(server) => MongoViews::<Executions>::open(&server.database).await.unwrap(),
+        }
+    }
+
+    /// A handle on the views, through the constructors that the program uses.
+    pub async fn views(&self) -> Views {
+        match &self.kind {
+            Kind::Sqlite(folder) => Views::sqlite(self.log.clone(), &path(folder)).await.unwrap(),
+            Kind::Memory(store) => Views::over(self.log.clone(), store.clone()),
+            Kind::Mongodb(server) => Views::mongodb(self.log.clone(), &server.database).await.unwrap(),
+        }
+    }
+
+    /// Appends, and waits until every event has its position.
+    pub async fn append(&self, commits: &[Commit]) {
+        append(&self.log, commits).await;
+        settled(&self.log, count(commits)).await;
+    }
+}
+
+fn path(folder: &tempfile::TempDir) -> PathBuf {
+    folder.path().join("ledger.db")
+}
+
+pub async fn append(log: &SharedLog, commits: &[Commit]) {
+    for commit in commits {
+        log.append(commit.clone()).await.unwrap();
+    }
+}
+
+/// Waits until the log has given every event its position (in memory a sequencer comes behind).
+pub async fn settled(log: &SharedLog, events: u64) {
+    let mut head = log.head();
+    tokio::time::timeout(HANG, head.wait_for(|head| *head >= events)).await.unwrap().unwrap();
+}
+
+pub fn count(commits: &[Commit]) -> u64 {
+    commits.iter().map(|commit| commit.events.len() as u64).sum()
+}
+
+/// The views that a fold from the first event gives.
+pub async fn replay(log: &SharedLog) -> Every {
+    let store = Arc::new(MemoryViews::<Executions>::default());
+    Views::over(log.clone(), store.clone()).catch_up(None).await.unwrap();
+    store.all()
+}
+
+/// All views, page by page.
+pub async fn all_of(views: &Views) -> Every {
+    let (mut all, mut filter) = (BTreeMap::new(), ExecutionFilter { limit: 7, ..ExecutionFilter::default() });
+    loop {
+        let page = views.list(&filter).await.unwrap();
+        all.extend(page.executions.into_iter().map(|view| (view.id, view)));
+        filter.before = page.next;
+        if filter.before.is_none() {
+            return all;
+        }
+    }
+}
+
+/// Runs a test on real time and several threads.
+pub fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(HANG, test).await.expect("hangs") });
+}
+
+/// Declares each async test once for every store.
+macro_rules! contract {
+    ($($(#[$doc:meta])* async fn $name:ident($ledger:ident: &Ledger) $body:block)*) => {
+        $($(#[$doc])* async fn $name($ledger: &Ledger) $body)*
+
+        mod sqlite {
+            $(#[test] fn $name() {
+                use crate::stores::{Ledger, run};
+                run(async { super::$name(&Ledger::sqlite().await).await });
+            })*
+        }
+        mod memory {
+            $(#[test] fn $name() {
+                use crate::stores::{Ledger, run};
+                run(async { super::$name(&Ledger::memory().await).await });
+            })*
+        }
+        mod mongodb {
+            $(#[test] fn $name() {
+                use crate::stores::{Ledger, run};
+                run(async { super::$name(&Ledger::mongodb().await).await });
+            })*
+        }
+    };
+}
+pub(crate) use contract;
