@@ -55,7 +55,6 @@ fn main() -> std::process::ExitCode {
             appends(&place, callers, &mut show).await;
         }
         reads(&place, &mut show).await;
-        place.drop().await;
     });
     show.end()
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use test_servers::FreshDatabase;
 use testledger::event_store::SharedLog;
 use testledger::event_store::faults::Faults;
 use testledger::event_store::memory::MemoryLog;
@@ -14,7 +15,7 @@ pub enum Adapter {
     /// A file in a folder of its own.
     Sqlite(tempfile::TempDir),
     /// A database of its own.
-    Mongodb(String),
+    Mongodb(FreshDatabase),
     /// Data in memory.
     Memory(Arc<MemoryLog>),
 }
@@ -25,9 +26,8 @@ impl Adapter {
     }
 
     pub fn mongodb() -> Self {
-        let base = std::env::var("TESTLEDGER_TEST_MONGODB").unwrap();
-        let name = format!("/tl_{}?", uuid::Uuid::new_v4().simple());
-        Self::Mongodb(base.replacen("/?", &name, 1))
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        Self::Mongodb(runtime.block_on(test_servers::fresh_database()).unwrap())
     }
 
     pub fn memory() -> Self {
@@ -40,8 +40,8 @@ impl Adapter {
     pub async fn open(&self) -> SharedLog {
         match self {
             Self::Sqlite(folder) => SqliteLog::open(&folder.path().join("new/ledger.db")).await.unwrap(),
-            Self::Mongodb(address) => {
-                let address = MongoAddress::parse(address).await.unwrap();
+            Self::Mongodb(database) => {
+                let address = MongoAddress::parse(database.uri()).await.unwrap();
                 MongoLog::open(MongoStore::connect(address).await.unwrap()).await.unwrap()
             }
             Self::Memory(log) => {

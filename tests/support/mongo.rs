@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mongodb::Client;
 use mongodb::bson::serde_helpers::HumanReadable;
 use mongodb::bson::{RawDocumentBuf, serialize_to_raw_document_buf};
+use test_servers::FreshDatabase;
 use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger_schemas::commit::Commit;
 
@@ -15,30 +16,26 @@ pub struct Place {
     pub address: String,
     pub name: String,
     pub client: Client,
+    _fresh: Option<FreshDatabase>,
 }
 
-/// A new database on the server that the tests use.
+/// A new database on the server that the tests share; dropped with this value.
 pub async fn database() -> Place {
-    let base = std::env::var("TESTLEDGER_TEST_MONGODB").unwrap();
-    let name = format!("tl_{}", uuid::Uuid::new_v4().simple());
-    let address = base.replacen("/?", &format!("/{name}?"), 1);
-    at(address, name).await
+    let fresh = test_servers::fresh_database().await.unwrap();
+    let place = at(fresh.uri().to_owned(), fresh.name().to_owned()).await;
+    Place { _fresh: Some(fresh), ..place }
 }
 
 /// A database at an address.
 pub async fn at(address: String, name: String) -> Place {
     let client = Client::with_uri_str(&address).await.unwrap();
-    Place { address, name, client }
+    Place { address, name, client, _fresh: None }
 }
 
 impl Place {
     /// A handle on the log, as a process of its own would open it.
     pub async fn open(&self) -> Arc<MongoLog> {
         open(&self.address).await
-    }
-
-    pub async fn drop(self) {
-        self.client.database(&self.name).drop().await.unwrap();
     }
 }
 
