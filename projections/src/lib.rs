@@ -8,4 +8,5 @@ pub mod executions;
 pub mod memory;
 pub mod ports;
 pub mod projection;
+pub mod traces;
 pub mod worker;

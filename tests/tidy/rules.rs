@@ -93,6 +93,7 @@ pub const BANS: &[Ban] = &[
             "schemas/src/",
             "projections/src/projection.rs",
             "projections/src/executions/",
+            "projections/src/traces/",
             "src/execution/",
             "src/plan/",
             "src/engine/schedule.rs",
