@@ -92,7 +92,9 @@ pub const BANS: &[Ban] = &[
         files: &[
             "schemas/src/",
             "projections/src/projection.rs",
+            "projections/src/cut.rs",
             "projections/src/executions/",
+            "projections/src/flaky_steps/",
             "projections/src/traces/",
             "src/execution/",
             "src/plan/",

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use testledger_schemas::event::{HookFinished, ServiceEnd, ServiceStarted, ServiceStopped, StepOutputs};
 use testledger_schemas::{StepOutcome, Timestamp};
 
-use super::build::{ID_BYTES, excerpts, told};
-use super::cut::head;
+use super::build::{excerpts, told};
 use super::facts::{OutputTexts, Told};
 use super::head::TraceHead;
+use crate::cut::{self, head};
 use crate::projection::Recorded;
 
 /// How many services and hooks a head lists; more are only counted.
@@ -92,7 +92,7 @@ impl TraceHead {
 
     pub(super) fn hook_finished(&mut self, event: &HookFinished, recorded: &Recorded) {
         self.surround(Surrounding::Hook(HookTrace {
-            hook: head(&event.hook, ID_BYTES),
+            hook: cut::id(&event.hook),
             outcome: event.outcome,
             finished_at: recorded.recorded_at,
             duration_ms: event.duration_ms,
@@ -101,7 +101,7 @@ impl TraceHead {
 
     /// The latest start of a service that has no end yet.
     fn running(&mut self, id: &str) -> Option<&mut ServiceTrace> {
-        let id = head(id, ID_BYTES);
+        let id = cut::id(id);
         self.services().rev().find(|service| service.service == id && service.end.is_none())
     }
 
@@ -123,7 +123,7 @@ fn outputs(content: &StepOutputs) -> OutputTexts {
 
 fn unknown(id: &str) -> ServiceTrace {
     ServiceTrace {
-        service: head(id, ID_BYTES),
+        service: cut::id(id),
         ready_at: None,
         ready_after_ms: None,
         ended_at: None,

@@ -2,20 +2,16 @@
 
 use testledger_schemas::StepOutcome;
 use testledger_schemas::event::{
-    ArtifactAttached, ExecutionRequested, OutputExcerpt, OutputFacts, ReportedResult, StepErrorFacts, StepFinished,
-    StepInputs, StepOutputs, StepResultsReported, StepStarted, VerdictSubmitted,
+    ArtifactAttached, ExecutionRequested, OutputExcerpt, OutputFacts, ReportedResult, StepFinished, StepInputs,
+    StepOutputs, StepResultsReported, StepStarted, VerdictSubmitted,
 };
 use testledger_schemas::{Erasable, ExecutionId, ExecutionStatus};
 
-use super::cut::{Budget, head};
 use super::facts::{Excerpt, InputTexts, ItemArtifact, OutputTexts, Told, UsageTotals};
 use super::item::{CaseFacts, ItemEnd, ItemKind, TraceItem};
+use crate::cut::{self, Budget, head};
 use crate::projection::Recorded;
 
-/// The most of an id, in bytes. Ids of plans are shorter.
-pub(super) const ID_BYTES: usize = 256;
-/// The most of one short word that is no id, in bytes.
-const WORD_BYTES: usize = 64;
 /// The most of a name, in bytes.
 pub(super) const NAME_BYTES: usize = 512;
 /// The most of the inputs together with directory and body, in bytes.
@@ -48,7 +44,7 @@ pub(super) fn started(event: &StepStarted, recorded: &Recorded) -> TraceItem {
         action: Some(event.action),
         started_at: Some(recorded.recorded_at),
         inputs: Some(told(recorded, &event.content, inputs)),
-        ..TraceItem::bare(ItemKind::Step, head(&run.step, ID_BYTES), run.attempt, run.step_attempt)
+        ..TraceItem::bare(ItemKind::Step, cut::id(&run.step), run.attempt, run.step_attempt)
     }
 }
 
@@ -73,19 +69,14 @@ pub(super) fn ended(event: &StepFinished, recorded: &Recorded) -> ItemEnd {
         exit_code: event.exit_code,
         signal: event.signal,
         http_status: event.http_status,
-        error: event.error.as_ref().map(error),
+        error: event.error.as_ref().map(cut::error),
         detail: None,
         usage: event.usage.clone(),
         printed: event.outputs.iter().take(MAX_PRINTED).cloned().collect::<Vec<OutputFacts>>(),
         leaked: event.leaked,
-        signals_sent: event.signals_sent.iter().take(MAX_SIGNALS).map(|signal| head(signal, WORD_BYTES)).collect(),
+        signals_sent: event.signals_sent.iter().take(MAX_SIGNALS).map(|signal| cut::word(signal)).collect(),
         outputs: told(recorded, &event.content, outputs),
     }
-}
-
-/// What went wrong, as far as an item holds it.
-pub(super) fn error(facts: &StepErrorFacts) -> StepErrorFacts {
-    StepErrorFacts { kind: facts.kind, fingerprint: head(&facts.fingerprint, WORD_BYTES) }
 }
 
 /// What a step or service gave.
@@ -133,15 +124,15 @@ fn reported_one(event: &StepResultsReported, row: usize, result: &ReportedResult
     let message =
         case.map(|case| OutputTexts { message: head(&case.message, MESSAGE_BYTES), ..OutputTexts::default() });
     let end = ItemEnd {
-        error: result.error.as_ref().map(error),
-        detail: result.detail.as_ref().map(|detail| head(detail, WORD_BYTES)),
+        error: result.error.as_ref().map(cut::error),
+        detail: result.detail.as_ref().map(|detail| cut::word(detail)),
         ..bare_end(result.outcome, result.duration_ms, Told { event_id, commit, text: message }, recorded)
     };
     TraceItem {
         step_key: Some(result.step_key),
         inputs: Some(Told { event_id, commit, text: name }),
         end: Some(end),
-        ..TraceItem::bare(ItemKind::Reported, head(&run.step, ID_BYTES), run.attempt, run.step_attempt)
+        ..TraceItem::bare(ItemKind::Reported, cut::id(&run.step), run.attempt, run.step_attempt)
     }
 }
 
@@ -180,13 +171,13 @@ pub(super) fn case(event: &ExecutionRequested, execution_id: ExecutionId, record
             usage: UsageTotals::default(),
             failed_step: None,
         }),
-        ..TraceItem::bare(ItemKind::Case, head(&label, ID_BYTES), 0, 0)
+        ..TraceItem::bare(ItemKind::Case, cut::id(&label), 0, 0)
     }
 }
 
 /// A kept file.
 pub(super) fn artifact(event: &ArtifactAttached) -> ItemArtifact {
-    let media_type = head(&event.media_type, WORD_BYTES);
+    let media_type = cut::word(&event.media_type);
     ItemArtifact { artifact: event.artifact, bytes: event.bytes, media_type }
 }
 

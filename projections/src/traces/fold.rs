@@ -6,13 +6,13 @@ use testledger_schemas::event::{
 };
 use testledger_schemas::{Event, ExecutionStatus, Timestamp};
 
-use super::build::{self, ID_BYTES, NAME_BYTES, told};
-use super::cut::head as cut;
+use super::build::{self, NAME_BYTES, told};
 use super::facts::FailedStep;
 use super::head::{AttemptTrace, MAX_ATTEMPTS, MAX_OPEN_STEPS, OpenStep, RequestTexts, TraceHead};
 use super::item::{CaseFacts, ItemChange, ItemKind, TraceItem};
 use super::key::TraceKey;
 use super::{Echoes, TraceEcho};
+use crate::cut;
 use crate::projection::Recorded;
 
 /// Folds one event of the execution itself. No wildcard arm: a new event must say here what it means for the trace.
@@ -77,14 +77,14 @@ pub(super) fn case_requested(
 fn request(head: &mut TraceHead, event: &ExecutionRequested, recorded: &Recorded) {
     head.kind = event.kind;
     head.case_type = event.case_type;
-    head.suite = cut(&event.suite, ID_BYTES);
-    head.case = event.case.as_ref().map(|case| cut(case, ID_BYTES));
-    head.matrix = cut(&event.matrix, ID_BYTES);
+    head.suite = cut::id(&event.suite);
+    head.case = event.case.as_ref().map(|case| cut::id(case));
+    head.matrix = cut::id(&event.matrix);
     head.parent_id = event.parent_id;
     head.requested_at = Some(recorded.recorded_at);
     head.request = Some(told(recorded, &event.content, |content| RequestTexts {
-        name: cut(&content.name, NAME_BYTES),
-        source: cut(&content.source, NAME_BYTES),
+        name: cut::head(&content.name, NAME_BYTES),
+        source: cut::head(&content.source, NAME_BYTES),
     }));
 }
 
@@ -114,7 +114,7 @@ fn step_started(head: &mut TraceHead, event: &StepStarted, recorded: &Recorded, 
         head.open_steps.remove(0);
     }
     let StepRun { attempt, step, step_attempt } = &event.run;
-    head.open_steps.push(OpenStep { attempt: *attempt, step: cut(step, ID_BYTES), step_attempt: *step_attempt, index });
+    head.open_steps.push(OpenStep { attempt: *attempt, step: cut::id(step), step_attempt: *step_attempt, index });
 }
 
 /// An end whose begin is not known (no lawful history has one) is an item of its own: nothing is lost.
@@ -129,7 +129,7 @@ fn step_finished(head: &mut TraceHead, event: &StepFinished, recorded: &Recorded
         }
         None => {
             let run = &event.run;
-            let bare = TraceItem::bare(ItemKind::Step, cut(&run.step, ID_BYTES), run.attempt, run.step_attempt);
+            let bare = TraceItem::bare(ItemKind::Step, cut::id(&run.step), run.attempt, run.step_attempt);
             head.append(vec![TraceItem { end: Some(*end), ..bare }], threshold, echoes);
         }
     }
@@ -137,15 +137,15 @@ fn step_finished(head: &mut TraceHead, event: &StepFinished, recorded: &Recorded
 
 fn note_failure(head: &mut TraceHead, event: &StepFinished) {
     if head.failed_step.is_none() && !event.will_retry && !event.outcome.lets_the_case_go_on() {
-        let step = cut(&event.run.step, ID_BYTES);
-        let error = event.error.as_ref().map(build::error);
+        let step = cut::id(&event.run.step);
+        let error = event.error.as_ref().map(cut::error);
         head.failed_step = Some(FailedStep { step, outcome: event.outcome, error });
     }
 }
 
 /// Where the begin of this run is remembered.
 fn open_at(head: &TraceHead, run: &StepRun) -> Option<usize> {
-    let step = cut(&run.step, ID_BYTES);
+    let step = cut::id(&run.step);
     let is_it =
         |open: &OpenStep| (open.attempt, open.step_attempt) == (run.attempt, run.step_attempt) && open.step == step;
     head.open_steps.iter().rposition(is_it)

@@ -15,7 +15,7 @@
 
 mod around;
 mod build;
-mod cut;
+
 mod facts;
 mod fold;
 mod head;

@@ -74,3 +74,13 @@ pub fn fold_in<P: Projection>(projection: &P, events: &[Recorded], sizes: Vec<us
 pub fn fold<P: Projection>(projection: &P, events: &[Recorded]) -> BTreeMap<P::Key, P::View> {
     fold_in(projection, events, vec![1000])
 }
+
+/// Whether a document holds no floating-point number anywhere.
+pub fn has_whole_numbers_only(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(number) => number.is_u64() || number.is_i64(),
+        serde_json::Value::Array(values) => values.iter().all(has_whole_numbers_only),
+        serde_json::Value::Object(fields) => fields.values().all(has_whole_numbers_only),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => true,
+    }
+}

@@ -18,7 +18,7 @@ pub const DAY_MS: i64 = 86_400_000;
 #[derive(Default)]
 pub struct Story {
     pub events: Vec<Recorded>,
-    versions: BTreeMap<StreamId, u64>,
+    pub versions: BTreeMap<StreamId, u64>,
     /// Milliseconds after the start.
     pub now: i64,
     /// The revision of further requests.

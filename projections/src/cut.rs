@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use testledger_schemas::event::StepErrorFacts;
+
+/// The most of an id, in bytes. Ids of plans are shorter.
+const ID_BYTES: usize = 256;
+/// The most of one short word that is no id, in bytes: a commit, a fingerprint, a media type.
+const WORD_BYTES: usize = 64;
 /// What stands where a text was cut.
 const MARK: &str = "…";
 /// What an entry of a list or map costs beside its text, in JSON and in BSON.
@@ -9,31 +15,31 @@ const ENTRY_BYTES: usize = 12;
 
 /// The bytes that texts may still take, counted as JSON writes them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     left: usize,
 }
 
 impl Budget {
-    pub(super) fn of(bytes: usize) -> Self {
+    pub(crate) fn of(bytes: usize) -> Self {
         Self { left: bytes }
     }
 
     /// The beginning of a text, as far as the budget goes.
-    pub(super) fn head(&mut self, text: &str) -> String {
+    pub(crate) fn head(&mut self, text: &str) -> String {
         let kept = head(text, self.left);
         self.left = self.left.saturating_sub(written(&kept));
         kept
     }
 
     /// The end of a text, as far as the budget goes.
-    pub(super) fn tail(&mut self, text: &str) -> String {
+    pub(crate) fn tail(&mut self, text: &str) -> String {
         let kept = tail(text, self.left);
         self.left = self.left.saturating_sub(written(&kept));
         kept
     }
 
     /// As many texts as the budget allows, the last one cut; then one that says how many more there were.
-    pub(super) fn list(&mut self, texts: &[String]) -> Vec<String> {
+    pub(crate) fn list(&mut self, texts: &[String]) -> Vec<String> {
         let mut kept = vec![];
         for text in texts {
             if !self.enter(0) {
@@ -46,7 +52,7 @@ impl Budget {
     }
 
     /// As many entries as the budget allows. A name is never cut: what it names would be something else.
-    pub(super) fn map(&mut self, entries: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    pub(crate) fn map(&mut self, entries: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut kept = BTreeMap::new();
         for (name, text) in entries {
             if self.enter(written(name)) {
@@ -66,8 +72,23 @@ impl Budget {
     }
 }
 
+/// An id, cut if it is longer than any lawful one.
+pub(crate) fn id(text: &str) -> String {
+    head(text, ID_BYTES)
+}
+
+/// A short word, cut if it is none.
+pub(crate) fn word(text: &str) -> String {
+    head(text, WORD_BYTES)
+}
+
+/// What went wrong, with a fingerprint that is cut if it is none.
+pub(crate) fn error(facts: &StepErrorFacts) -> StepErrorFacts {
+    StepErrorFacts { kind: facts.kind, fingerprint: word(&facts.fingerprint) }
+}
+
 /// The beginning of a text, in at most so many bytes as JSON writes it.
-pub(super) fn head(text: &str, bytes: usize) -> String {
+pub(crate) fn head(text: &str, bytes: usize) -> String {
     match longest(text.char_indices().map(|(at, c)| (at + c.len_utf8(), c)), bytes) {
         None => text.to_owned(),
         Some(end) => marked(bytes, || format!("{}{MARK}", &text[..end])),
