@@ -153,6 +153,25 @@ fn a_run_over_midnight_is_one_run() {
     let counts = window(&views, "step", day(0), 2).counts();
     assert_eq!(counts, Counts { runs: 1, failures: 0, passed_on_retry: 1, mixed: 1, transitions: 0 });
     assert_eq!(window(&views, "step", day(0), 1).counts(), Counts { runs: 1, ..Counts::default() });
+    // The flip is between the days, and only who joins them sees it.
+    let state = |days| reliability(&window(&views, "step", day(0), days), &Thresholds::default()).state;
+    assert_eq!((state(1), state(2)), (StepState::Healthy, StepState::Flaky));
+}
+
+#[test]
+fn equal_failures_cluster_the_most_frequent_first() {
+    let mut story = Story::default();
+    for (of, fingerprint) in (1..).zip(["rare", "often", "often", "rarer", "often", "rare"]) {
+        let (of, run) = (execution(of), step_run(1, "step", 1));
+        story.requested(of, Some("case"), None);
+        story.started(of, 1);
+        let error = Some(StepErrorFacts { kind: ErrorKind::Timeout, fingerprint: fingerprint.into() });
+        story.tell(of, StepFinished { error, ..step_finished(&run, Failed) });
+    }
+    let clusters = report(&story, "step").clusters;
+    let found: Vec<_> = clusters.iter().map(|it| (it.error.fingerprint.as_str(), it.runs)).collect();
+    assert_eq!(found, [("often", 3), ("rare", 2), ("rarer", 1)]);
+    assert!(clusters[0].first_at < clusters[0].last_at && clusters[2].first_at == clusters[2].last_at);
 }
 
 #[test]
@@ -227,31 +246,37 @@ fn a_run_in_which_nearly_everything_failed_says_nothing_of_its_steps() {
     assert_eq!((bucket.counts.runs, bucket.counts.failures), (4, 3));
 }
 
-#[test]
-fn a_report_of_failures_alone_is_guarded_as_well_and_a_retry_takes_the_first_report_back() {
+/// A case whose one step is tried again within an attempt, with a report each time; and its register, if it has one.
+fn guarded(reports: &[[StepOutcome; 12]], attempts_of_case: bool) -> Option<RunTally> {
     let (of, mut story) = (execution(1), Story::default());
     story.requested(of, Some("case"), None);
     story.started(of, 1);
-    for step_attempt in 1..=2 {
-        let run = step_run(1, "pytest", step_attempt);
+    for (number, outcomes) in (1..).zip(reports) {
+        let is_last = number as usize == reports.len();
+        let run = if attempts_of_case { step_run(number, "pytest", 1) } else { step_run(1, "pytest", number) };
         story.step_started(of, &run);
-        // In the first try all of twelve fail, in the second one a half.
-        let outcomes =
-            if step_attempt == 1 { [Failed; 12] } else { [[Failed; 6], [Passed; 6]].concat().try_into().unwrap() };
-        story.reported(of, &run, &outcomes);
+        story.reported(of, &run, outcomes);
         story.step_finished(of, &run, Failed);
+        if attempts_of_case && !is_last {
+            story.failed(of, number, true, OutcomeTally::from([(Failed, 1)]));
+            story.started(of, number + 1);
+        }
     }
-    let mut worse = Story::after(story.events.clone());
     story.failed(of, 1, false, OutcomeTally::from([(Failed, 1)]));
-    assert!(!fold(&FlakySteps, &story.events).contains_key(&FlakyKey::MassFailures(day(0))));
-    worse.started(of, 2);
-    worse.step_started(of, &step_run(2, "pytest", 1));
-    worse.reported(of, &step_run(2, "pytest", 1), &[Failed; 12]);
-    worse.step_finished(of, &step_run(2, "pytest", 1), Failed);
-    worse.failed(of, 2, false, OutcomeTally::from([(Failed, 1)]));
-    let views = fold(&FlakySteps, &worse.events);
-    let tally = views[&FlakyKey::MassFailures(day(0))].mass_failures().unwrap().runs[0].tally;
-    assert_eq!(tally.steps, Judged { judged: 13, failed: 13 });
+    let views = fold(&FlakySteps, &story.events);
+    views.get(&FlakyKey::MassFailures(day(0))).map(|view| view.mass_failures().unwrap().runs[0].tally)
+}
+
+#[test]
+fn a_report_of_failures_alone_is_guarded_and_only_its_last_try_counts() {
+    // The twelve results, and the step whose report they are.
+    let all = Some(Judged { judged: 13, failed: 13 });
+    for attempts_of_case in [false, true] {
+        let steps = |reports: &[[StepOutcome; 12]]| guarded(reports, attempts_of_case).map(|tally| tally.steps);
+        assert_eq!(steps(&[[Failed; 12]]), all);
+        assert_eq!(steps(&[[Passed; 12], [Failed; 12]]), all);
+        assert_eq!(steps(&[[Failed; 12], [Passed; 12]]), None);
+    }
 }
 
 #[test]

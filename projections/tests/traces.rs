@@ -229,6 +229,27 @@ fn the_items_of_a_suite_are_its_cases() {
     }
 }
 
+#[test]
+fn what_the_attempts_of_a_case_cost_is_added_to_its_suite_once() {
+    let (suite, mut story) = (execution(1), Story::default());
+    story.requested(suite, None, None);
+    for case in 2..4 {
+        let of = execution(case);
+        story.requested(of, Some("case"), Some(suite));
+        for attempt in 1..=3 {
+            story.started(of, attempt);
+            story.step(of, &step_run(attempt, "only", 1), StepOutcome::Failed);
+            story.failed(of, attempt, attempt < 3, OutcomeTally::new());
+        }
+    }
+    let views = fold(&Traces::default(), &story.events);
+    let cost = UsageTotals { measured: 6, user_ms: 12, system_ms: 6, peak_memory_bytes: 1 << 20 };
+    assert_eq!(head(&views, suite).resource_usage, cost);
+    let case = &read_all(&views, suite, 9)[0];
+    let usage = case.case.as_ref().unwrap().usage;
+    assert_eq!((case.attempt, usage.measured, usage.user_ms), (3, 3, 6));
+}
+
 /// Folds a story, erases one of its texts, and looks for it.
 fn assert_erasable(mut story: Story, event: EventId, text: &str) {
     for traces in [Traces::default(), Traces::with_threshold(0)] {
@@ -406,6 +427,11 @@ fn a_manual_step_has_its_comment_and_its_files_wherever_it_is() {
         assert_eq!(item.comment.as_ref().unwrap().text.as_deref(), Some("it is blue"));
         assert_eq!((item.artifact_count, item.artifacts.len(), item.artifacts[0].bytes), (5, MAX_ITEM_ARTIFACTS, 1));
         assert_eq!(head(&views, of).artifact_count, 1);
+        // The erasure finds the comment also where its item went to a partition afterwards.
+        for step in 0..60 {
+            story.step(of, &step_run(1, &format!("step-{step}"), 1), StepOutcome::Passed);
+        }
+        assert_eq!(read_all(&fold(&traces, &story.events), of, 99)[0].comment, item.comment);
         story.erase(said);
         let views = fold(&traces, &story.events);
         assert_eq!(read_all(&views, of, 9)[0].comment.as_ref().unwrap().text, None);
