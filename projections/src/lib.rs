@@ -4,8 +4,11 @@
 //! events and a store of views. [`worker`] is the only async file: it folds batches and writes views and checkpoint in
 //! one transaction, so that every event counts exactly once. [`memory`] keeps views in memory, for replay and tests.
 
+mod cut;
 pub mod executions;
+pub mod flaky_steps;
 pub mod memory;
 pub mod ports;
 pub mod projection;
+pub mod traces;
 pub mod worker;

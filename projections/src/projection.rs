@@ -56,6 +56,9 @@ impl Recorded {
     }
 }
 
+/// How many rounds the echoes of one event may go from view to view. More is a mistake in the projection.
+pub const MAX_ECHO_ROUNDS: usize = 4;
+
 /// A fold over the log: pure, so that a replay of the same events gives the same views, whatever the batches were.
 pub trait Projection: Send + Sync + 'static {
     /// The name under which views and checkpoint are kept.
@@ -79,6 +82,8 @@ pub trait Projection: Send + Sync + 'static {
     /// Folds one event into one of its views. Returns what other views have to hear of it, to be folded at once.
     fn apply(&self, key: &Self::Key, view: &mut Self::View, recorded: &Recorded) -> Vec<(Self::Key, Self::Echo)>;
 
-    /// Folds what another view told, because of the event at `position`.
-    fn hear(&self, view: &mut Self::View, echo: &Self::Echo, position: u64);
+    /// Folds what another view told, because of the event at `position`. Returns what further views have to hear of it:
+    /// only the view that hears may know where a thing belongs (the head of a trace knows the partition, an index knows
+    /// the place of a text). Echoes go [`MAX_ECHO_ROUNDS`] rounds at the most.
+    fn hear(&self, view: &mut Self::View, echo: &Self::Echo, position: u64) -> Vec<(Self::Key, Self::Echo)>;
 }

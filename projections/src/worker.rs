@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::ports::{Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
-use crate::projection::{Projection, Recorded};
+use crate::projection::{MAX_ECHO_ROUNDS, Projection, Recorded};
 
 /// About how many events are folded in one transaction.
 pub const BATCH_EVENTS: usize = 1000;
@@ -37,6 +37,12 @@ pub enum CatchUpError {
     /// The checkpoint moved under every attempt.
     #[error("the checkpoint of the views moved {MAX_OVERTAKEN} times in a row while a batch was folded")]
     Contended,
+    /// A mistake in the projection: its views tell each other things without end.
+    #[error("the views echo the event at position {position} for more than {MAX_ECHO_ROUNDS} rounds")]
+    EndlessEcho {
+        /// The position of the event.
+        position: u64,
+    },
 }
 
 /// Folds all events up to position `until` (at least; without it, up to the log's head of now) into the views.
@@ -98,7 +104,7 @@ async fn fold<P: Projection>(
     projection: &P,
     store: &dyn ViewStore<P>,
     events: &[Recorded],
-) -> Result<Vec<(P::Key, P::View)>, ViewStoreError> {
+) -> Result<Vec<(P::Key, P::View)>, CatchUpError> {
     let keys: Vec<Vec<P::Key>> = events.iter().map(|recorded| projection.keys(recorded)).collect();
     let mut views = BTreeMap::new();
     load(projection, store, keys.iter().flatten(), &mut views).await?;
@@ -106,15 +112,34 @@ async fn fold<P: Projection>(
         for key in keys {
             let Some(view) = views.get_mut(key) else { continue };
             let echoes = projection.apply(key, view, recorded);
-            load(projection, store, echoes.iter().map(|(key, _)| key), &mut views).await?;
-            for (key, echo) in &echoes {
-                if let Some(view) = views.get_mut(key) {
-                    projection.hear(view, echo, recorded.position);
-                }
-            }
+            spread(projection, store, echoes, recorded.position, &mut views).await?;
         }
     }
     Ok(views.into_iter().collect())
+}
+
+/// Takes echoes to the views they are for, and what those answer further on, round by round.
+async fn spread<P: Projection>(
+    projection: &P,
+    store: &dyn ViewStore<P>,
+    mut echoes: Vec<(P::Key, P::Echo)>,
+    position: u64,
+    views: &mut BTreeMap<P::Key, P::View>,
+) -> Result<(), CatchUpError> {
+    for _ in 0..MAX_ECHO_ROUNDS {
+        load(projection, store, echoes.iter().map(|(key, _)| key), views).await?;
+        let mut further = vec![];
+        for (key, echo) in &echoes {
+            if let Some(view) = views.get_mut(key) {
+                further.extend(projection.hear(view, echo, position));
+            }
+        }
+        if further.is_empty() {
+            return Ok(());
+        }
+        echoes = further;
+    }
+    Err(CatchUpError::EndlessEcho { position })
 }
 
 /// Loads the views of these keys that are not there yet, each begun where it is not stored.

@@ -4,55 +4,21 @@
 #[path = "../../tests/support/history.rs"]
 #[allow(dead_code)]
 mod history;
+mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use history::Histories;
 use proptest::prelude::*;
+use support::{ListFeed, run};
 use testledger_projections::executions::{ExecutionView, Executions, MAX_ANOMALIES};
 use testledger_projections::memory::MemoryViews;
-use testledger_projections::ports::{Batch, Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
-use testledger_projections::projection::{Projection, Recorded};
+use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
+use testledger_projections::projection::{MAX_ECHO_ROUNDS, Projection, Recorded};
 use testledger_projections::worker::{CatchUpError, catch_up};
 use testledger_schemas::event::*;
-use testledger_schemas::{Commit, Event, ExecutionId, ExecutionStatus, Hash};
-
-/// A feed over a list, which gives batches of the sizes it is told, again and again.
-struct ListFeed {
-    events: Vec<Recorded>,
-    sizes: Vec<usize>,
-    turn: AtomicUsize,
-    poison: Option<u64>,
-}
-
-impl ListFeed {
-    fn new(commits: &[Commit], sizes: Vec<usize>) -> Self {
-        let all = commits.iter().flat_map(|commit| commit.events.iter().enumerate().map(move |it| (commit, it)));
-        let events = (1..).zip(all);
-        let events = events.map(|(at, (commit, (index, event)))| Recorded::of(commit, index, event, at).unwrap());
-        Self { events: events.collect(), sizes, turn: AtomicUsize::new(0), poison: None }
-    }
-}
-
-#[async_trait]
-impl Feed for ListFeed {
-    async fn head(&self) -> Result<u64, FeedError> {
-        Ok(self.events.len() as u64)
-    }
-
-    async fn read(&self, after: &Checkpoint, _: usize) -> Result<Batch, FeedError> {
-        let size = self.sizes[self.turn.fetch_add(1, Ordering::Relaxed) % self.sizes.len()];
-        let readable = self.events.iter().take_while(|it| self.poison.is_none_or(|poison| it.position < poison));
-        let events: Vec<Recorded> = readable.skip(after.position as usize).take(size).cloned().collect();
-        let position = events.last().map_or(after.position, |last| last.position);
-        let paused = self.poison.filter(|poison| position + 1 == *poison);
-        let paused = paused.map(|position| Poison { position, reason: "no event is called so".into() });
-        let page_hash = Hash::of(&position.to_be_bytes());
-        let page_hash = if position == 0 { Hash::ZERO } else { page_hash };
-        Ok(Batch { events, reached: Checkpoint { position, page: position, page_hash, paused } })
-    }
-}
+use testledger_schemas::{Event, ExecutionId, ExecutionStatus, Hash};
 
 /// A store that says "overtaken" or dies at every n-th save, after or before the deed.
 struct Shaky {
@@ -89,10 +55,6 @@ impl ViewStore<Executions> for Shaky {
     async fn reset(&self) -> Result<(), ViewStoreError> {
         self.inner.reset().await
     }
-}
-
-fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
 proptest! {
@@ -201,4 +163,42 @@ fn every_pair_of_statuses_is_followed_and_the_illegal_ones_are_flagged() {
 fn anomalies_are_listed_up_to_a_bound_and_counted_beyond() {
     let view = fold((0..100).filter_map(|_| leading_to(ExecutionStatus::Aborted)).collect());
     assert_eq!((view.anomalies.len(), view.anomaly_count), (MAX_ANOMALIES, 100));
+}
+
+/// A projection whose one view tells itself something, again and again.
+struct Parrot {
+    rounds: u64,
+}
+
+impl Projection for Parrot {
+    const NAME: &'static str = "parrot";
+    const VERSION: u32 = 1;
+    type Key = ExecutionId;
+    type View = u64;
+    type Echo = u64;
+
+    fn keys(&self, recorded: &Recorded) -> Vec<ExecutionId> {
+        recorded.stream.execution().into_iter().collect()
+    }
+    fn initial(&self, _: &ExecutionId) -> u64 {
+        0
+    }
+    fn apply(&self, key: &ExecutionId, _: &mut u64, _: &Recorded) -> Vec<(ExecutionId, u64)> {
+        vec![(*key, self.rounds)]
+    }
+    fn hear(&self, view: &mut u64, echo: &u64, _: u64) -> Vec<(ExecutionId, u64)> {
+        *view += 1;
+        (*echo > 1).then(|| (ExecutionId(uuid::Uuid::from_u128(u128::from(*echo))), echo - 1)).into_iter().collect()
+    }
+}
+
+#[test]
+fn an_echo_is_passed_on_but_not_for_ever() {
+    let feed = ListFeed::new(&Histories::new(5, Hash::of(b"plan")).case("suite", "case", None)[..1], vec![1]);
+    let store = MemoryViews::<Parrot>::default();
+    let refused = run(catch_up(&Parrot { rounds: MAX_ECHO_ROUNDS as u64 + 1 }, &feed, &store, None));
+    assert!(matches!(refused, Err(CatchUpError::EndlessEcho { position: 1 })), "{refused:?}");
+    assert_eq!(store.all().len(), 0);
+    run(catch_up(&Parrot { rounds: MAX_ECHO_ROUNDS as u64 }, &feed, &store, None)).unwrap();
+    assert_eq!(store.all().values().sum::<u64>(), MAX_ECHO_ROUNDS as u64);
 }

@@ -94,7 +94,10 @@ pub const BANS: &[Ban] = &[
         files: &[
             "schemas/src/",
             "projections/src/projection.rs",
+            "projections/src/cut.rs",
             "projections/src/executions/",
+            "projections/src/flaky_steps/",
+            "projections/src/traces/",
             "src/execution/",
             "src/plan/",
             "src/engine/schedule.rs",

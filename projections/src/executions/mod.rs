@@ -53,8 +53,9 @@ impl Projection for Executions {
         }
     }
 
-    fn hear(&self, view: &mut ExecutionView, echo: &ChildChanged, position: u64) {
+    fn hear(&self, view: &mut ExecutionView, echo: &ChildChanged, position: u64) -> Vec<(ExecutionId, ChildChanged)> {
         view.children.change(echo.from, echo.to);
         view.last_position = position;
+        vec![]
     }
 }

@@ -1,0 +1,64 @@
+//! What names a document of the statistics of steps.
+
+use std::fmt;
+use std::str::FromStr;
+
+use testledger_schemas::ids::InvalidId;
+use testledger_schemas::{ExecutionId, StepKey};
+
+use super::day::Day;
+
+/// A document of the statistics. Written `steps/UUID/2026-11-23`, `runs/UUID`, `mass-failures/2026-11-23`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FlakyKey {
+    /// What one day said of one step.
+    Bucket(StepKey, Day),
+    /// What the fold has to know of an execution while it runs.
+    Run(ExecutionId),
+    /// The runs that were over on this day and in which nearly everything had failed.
+    MassFailures(Day),
+}
+
+impl fmt::Display for FlakyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bucket(step, day) => write!(f, "steps/{step}/{day}"),
+            Self::Run(execution) => write!(f, "runs/{execution}"),
+            Self::MassFailures(day) => write!(f, "mass-failures/{day}"),
+        }
+    }
+}
+
+impl FromStr for FlakyKey {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let expected = "a document of statistics (`steps/UUID/DAY`, `runs/UUID` or `mass-failures/DAY`)";
+        let invalid = || InvalidId { text: text.to_owned(), expected };
+        let parts: Vec<&str> = text.split('/').collect();
+        let key = match parts.as_slice() {
+            ["steps", step, day] => Self::Bucket(step.parse().map_err(|_| invalid())?, day.parse()?),
+            ["runs", execution] => Self::Run(execution.parse().map_err(|_| invalid())?),
+            ["mass-failures", day] => Self::MassFailures(day.parse()?),
+            _ => return Err(invalid()),
+        };
+        if key.to_string() == text { Ok(key) } else { Err(invalid()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_one_spelling() {
+        let day: Day = "2026-11-23".parse().unwrap();
+        let step = StepKey::derive("a", "b", "", "c");
+        for key in [FlakyKey::Bucket(step, day), FlakyKey::Run(ExecutionId(step.0)), FlakyKey::MassFailures(day)] {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for text in ["", "runs", "runs/x", "steps/x/2026-11-23", &format!("steps/{step}"), "mass-failures/x"] {
+            assert!(text.parse::<FlakyKey>().is_err(), "{text}");
+        }
+    }
+}
