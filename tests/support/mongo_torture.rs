@@ -433,7 +433,8 @@ pub async fn whole(log: &dyn EventLog) -> Whole {
             };
             let follows = (commit.id.number, commit.first_version, commit.prev_hash)
                 == (head.number + 1, head.version + 1, head.hash);
-            let same = commit.check().is_ok() && commit.hash == entry.hash && commit.events.len() as u64 == entry.events;
+            let same =
+                commit.check().is_ok() && commit.hash == entry.hash && commit.events.len() as u64 == entry.events;
             whole.changed += usize::from(!(follows && same));
             heads.insert(commit.id.stream, commit.head());
             whole.events += commit.events.len() as u64;
