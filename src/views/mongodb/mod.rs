@@ -38,7 +38,7 @@ const MAX_KEYS: usize = 10_000;
 /// How often a question is asked again, because the views moved to another collection meanwhile.
 const MAX_MOVES: usize = 5;
 
-/// The views of one projection in MongoDB (5.0 or later, as a replica set).
+/// The views of one projection in MongoDB (6.0 or later, as a replica set).
 pub struct MongoViews<P> {
     server: Arc<Server>,
     projection: PhantomData<fn() -> P>,

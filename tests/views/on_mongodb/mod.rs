@@ -1,6 +1,7 @@
 //! What is MongoDB's own: indexes, documents, transactions, and a server that does not answer.
 
 mod documents;
+mod failover;
 mod indexes;
 mod saving;
 mod wire;

@@ -10,7 +10,7 @@ use testledger_projections::ports::{Checkpoint, Saved, ViewStore};
 
 use super::{Sample, Samples, sample};
 use crate::folding::place;
-use crate::mongodb_server::{TestDatabase, fresh_database, options};
+use crate::mongodb_server::{TestDatabase, fresh_database};
 use crate::stores::run;
 
 async fn open(server: &TestDatabase) -> std::sync::Arc<MongoViews<Samples>> {
@@ -27,7 +27,7 @@ async fn text(store: &MongoViews<Samples>) -> Option<String> {
 
 /// Another worker in the middle of its transaction: it has moved the checkpoint, and has not committed yet.
 async fn another_worker(server: &TestDatabase) -> ClientSession {
-    let client = Client::with_options(options().await).unwrap();
+    let client = Client::with_options(server.options().await).unwrap();
     let mut session = client.start_session().await.unwrap();
     session.start_transaction().write_concern(WriteConcern::majority()).await.unwrap();
     let checkpoints = client.database(server.database.name()).collection::<Document>("view_checkpoints");

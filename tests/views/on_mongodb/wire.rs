@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Samples, sample};
 use crate::folding::place;
-use crate::mongodb_server::{fresh_database, options};
+use crate::mongodb_server::{TestDatabase, fresh_database};
 use crate::stores::run;
 
 /// What happens to the next commits.
@@ -68,8 +68,8 @@ impl Wire {
 }
 
 /// A way to the database that leads over a wire.
-async fn over_a_wire(database: &Database) -> (Arc<Wire>, Database) {
-    let (wire, mut options) = (Arc::new(Wire::default()), options().await);
+async fn over_a_wire(test: &TestDatabase) -> (Arc<Wire>, Database) {
+    let (wire, mut options) = (Arc::new(Wire::default()), test.options().await);
     let ServerAddress::Tcp { host, port } = options.hosts[0].clone() else { panic!("a server on TCP") };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = listener.local_addr().unwrap();
@@ -84,14 +84,14 @@ async fn over_a_wire(database: &Database) -> (Arc<Wire>, Database) {
             tokio::spawn(async move { wire.carry(client, server).await });
         }
     });
-    (wire, Client::with_options(options).unwrap().database(database.name()))
+    (wire, Client::with_options(options).unwrap().database(test.database.name()))
 }
 
 #[test]
 fn a_save_whose_commit_is_lost_is_written_exactly_once() {
     run(async {
         let server = fresh_database().await;
-        let (wire, far) = over_a_wire(&server.database).await;
+        let (wire, far) = over_a_wire(&server).await;
         let store = MongoViews::<Samples>::open(&far).await.unwrap();
         let near = MongoViews::<Samples>::open(&server.database).await.unwrap();
         let key = ["one".to_owned()];
@@ -117,7 +117,7 @@ fn a_save_whose_commit_is_lost_is_written_exactly_once() {
 fn a_save_that_was_carried_out_in_silence_is_not_done_again() {
     run(async {
         let server = fresh_database().await;
-        let (wire, far) = over_a_wire(&server.database).await;
+        let (wire, far) = over_a_wire(&server).await;
         let store = MongoViews::<Samples>::open(&far).await.unwrap();
         let near = MongoViews::<Samples>::open(&server.database).await.unwrap();
         let one = |text: &str| vec![("one".to_owned(), sample(text))];
@@ -141,7 +141,7 @@ fn a_save_that_was_carried_out_in_silence_is_not_done_again() {
 #[tokio::test]
 async fn who_asks_a_silent_server_is_told_in_the_end() {
     let server = fresh_database().await;
-    let (wire, far) = over_a_wire(&server.database).await;
+    let (wire, far) = over_a_wire(&server).await;
     let store = MongoViews::<Samples>::open(&far).await.unwrap();
     let one = |text: &str| vec![("one".to_owned(), sample(text))];
     store.save(&Checkpoint::START, one("start"), &place(1, "x")).await.unwrap();
