@@ -7,12 +7,12 @@ use mongodb::bson::{RawDocument, RawDocumentBuf, deserialize_from_document, doc,
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
 use mongodb::error::{Error, Result};
-use testledger_schemas::commit::Commit;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::event_store::mongodb::documents::{commit_in, key_of};
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::queue::{room, room_for};
+use crate::event_store::sequencer::Candidate;
 
 /// So many changes may be read ahead of the sequencer, and no more than fit into the room of a queue.
 const AHEAD: usize = 1024;
@@ -42,7 +42,7 @@ pub(super) enum Change {
 
 /// A commit, the token after it, and its room among those that were read ahead.
 pub(super) struct Arrived {
-    pub(super) commit: Commit,
+    pub(super) commit: Candidate,
     pub(super) token: String,
     _room: OwnedSemaphorePermit,
 }
@@ -76,7 +76,7 @@ async fn read(shared: &Shared, token: &str, tell: &mpsc::Sender<Change>) -> Resu
                 let room = Arc::clone(&room).acquire_many_owned(room_for(event.as_bytes().len())).await;
                 // The room is never closed.
                 let Ok(room) = room else { return Ok(()) };
-                change_in(&event, room)
+                change_in(shared, &event, room)
             }
             None if !stream.is_alive() => Some(Change::Invalidated),
             None => token_of(&stream)?.map(Change::Idle),
@@ -119,13 +119,14 @@ fn token_of(stream: &ChangeStream<RawDocumentBuf>) -> Result<Option<String>> {
     Ok(token.as_document().and_then(|token| token.get_str(TOKEN).ok()).map(ToOwned::to_owned))
 }
 
-fn change_in(event: &RawDocument, room: OwnedSemaphorePermit) -> Option<Change> {
+fn change_in(shared: &Shared, event: &RawDocument, room: OwnedSemaphorePermit) -> Option<Change> {
     if event.get_str("operationType").ok() != Some("insert") {
         return Some(Change::Invalidated);
     }
     let document = event.get_document("fullDocument").ok()?;
     let token = event.get_document("_id").ok()?.get_str(TOKEN).ok()?.to_owned();
-    match commit_in(document) {
+    let own = shared.unplaced.candidate_in(document);
+    match own.map_or_else(|| commit_in(document).map(|commit| Candidate::checked(&commit)), Ok) {
         Ok(commit) => Some(Change::Commit(Box::new(Arrived { commit, token, _room: room }))),
         Err(error) => {
             tracing::warn!(key = key_of(document), error, "a document among the commits is none: it gets no place");

@@ -255,8 +255,8 @@ impl Sequencing<'_> {
         loop {
             let mut sequencer = self.sequencer.clone();
             for Arrived { commit, token, .. } in commits {
-                let head = self.heads.get(&commit.id.stream).copied().unwrap_or(StreamHead::EMPTY);
-                let sequenced = Sequenced { commit: known.contains(&commit.id), head };
+                let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
+                let sequenced = Sequenced { commit: known.contains(&commit.id()), head };
                 // As many commits as a page holds at the most: it is never full.
                 let offered = sequencer.offer(commit, token, sequenced);
                 debug_assert_ne!(offered, Offered::Full);
@@ -288,14 +288,14 @@ impl Sequencing<'_> {
             self.heads.clear();
         }
         for Arrived { commit, .. } in commits {
-            let head = self.heads.get(&commit.id.stream).copied().unwrap_or(StreamHead::EMPTY);
-            self.heads.insert(commit.id.stream, head_after(commit, head));
+            let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
+            self.heads.insert(commit.id().stream, head_after(commit, head));
         }
     }
 
     /// A stream that was not met lately: the commit before stands for its end, as it became durable before.
     async fn look_up_heads(&mut self, commits: &[Arrived]) -> Result<(), StoreError> {
-        let ids = commits.iter().map(|arrived| arrived.commit.id);
+        let ids = commits.iter().map(|arrived| arrived.commit.id());
         let unknown = ids.filter(|id| id.number > 1 && !self.heads.contains_key(&id.stream));
         let before: Vec<CommitId> = unknown.map(|id| CommitId { number: id.number - 1, ..id }).collect();
         if before.is_empty() {
