@@ -33,9 +33,10 @@ pub(super) fn room_for(bytes: usize) -> u32 {
     u32::try_from((LEAST_KIB + bytes / 1024).min(QUEUE_KIB)).unwrap_or(u32::MAX)
 }
 
-/// The jobs that go together: in order, at most one commit of each stream, the others stay for the next batch.
-pub(super) fn next_batch<W: Waiting>(waiting: &mut VecDeque<W>) -> Vec<W> {
-    let (mut batch, mut bytes, mut streams) = (Vec::new(), 0, HashSet::new());
+/// The jobs that go together: in order, at most one commit of each stream and none of a `busy` one, the others stay for
+/// the next batch.
+pub(super) fn next_batch<W: Waiting>(waiting: &mut VecDeque<W>, busy: &HashSet<StreamId>) -> Vec<W> {
+    let (mut batch, mut bytes, mut streams) = (Vec::new(), 0, busy.clone());
     let mut stay = VecDeque::new();
     for job in std::mem::take(waiting) {
         let fits = batch.is_empty() || (batch.len() < MAX_BATCH_JOBS && bytes + job.bytes() <= MAX_BATCH_BYTES);
@@ -75,7 +76,7 @@ mod tests {
     fn batches(jobs: Vec<Job>) -> Vec<Vec<(u128, u64)>> {
         let (mut waiting, mut batches) = (VecDeque::from(jobs), Vec::new());
         while !waiting.is_empty() {
-            batches.push(next_batch(&mut waiting).into_iter().map(|job| (job.0, job.1)).collect());
+            batches.push(next_batch(&mut waiting, &HashSet::new()).into_iter().map(|job| (job.0, job.1)).collect());
         }
         batches
     }
@@ -85,6 +86,15 @@ mod tests {
         let jobs = vec![Job(1, 1, 9), Job(2, 1, 9), Job(1, 2, 9), Job(0, 0, 9), Job(1, 3, 9), Job(2, 2, 9)];
         let expected = [vec![(1, 1), (2, 1), (0, 0)], vec![(1, 2), (2, 2)], vec![(1, 3)]];
         assert_eq!(batches(jobs), expected);
+    }
+
+    #[test]
+    fn a_busy_stream_stays_and_keeps_its_order() {
+        let mut waiting = VecDeque::from(vec![Job(1, 2, 9), Job(2, 1, 9), Job(1, 3, 9)]);
+        let busy = HashSet::from([ExecutionId(Uuid::from_u128(1)).into()]);
+        let batch = next_batch(&mut waiting, &busy);
+        assert_eq!(batch.iter().map(|job| (job.0, job.1)).collect::<Vec<_>>(), [(2, 1)]);
+        assert_eq!(waiting.iter().map(|job| (job.0, job.1)).collect::<Vec<_>>(), [(1, 2), (1, 3)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One group of appends: what may be sent goes in one unordered insert, and each commit gets an answer that is true.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use mongodb::bson::RawDocumentBuf;
 use mongodb::error::{Error, ErrorKind, InsertManyError};
 use testledger_schemas::commit::{Commit, CommitId};
+use testledger_schemas::ids::StreamId;
 use tokio::time::Instant;
 
 use crate::event_store::mongodb::errors::codes;
@@ -21,34 +22,60 @@ const APPEAR_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two looks.
 const APPEAR_PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes a group that has at most one commit of each stream, and answers each.
-pub(super) async fn write(shared: &Arc<Shared>, known: &mut Known, group: Vec<Append>) {
-    if let Err(error) = shared.check_there() {
-        known.forget_all();
-        return group.into_iter().for_each(|append| append.answer(Err(error.clone().into())));
-    }
-    let due = admit_all(shared, known, group).await;
-    if due.is_empty() {
-        return;
-    }
-    due.iter().for_each(|append| shared.unplaced.sent(&append.commit, &append.document));
-    let documents: Vec<Arc<RawDocumentBuf>> = due.iter().map(|append| Arc::clone(&append.document)).collect();
-    shared.batches.fetch_add(1, Ordering::Relaxed);
-    let commits = shared.commits.clone();
-    let sent = shared.store.attempt(async move { commits.insert_many(documents).ordered(false).await }).await;
-    let outcomes = match sent {
-        Ok(Ok(_)) => Outcomes::all_durable(),
-        Ok(Err(error)) => Outcomes::of(shared, &error),
-        Err(error) => Outcomes::unknown(error),
-    };
-    for (index, append) in due.into_iter().enumerate() {
-        settle(shared, known, append, outcomes.of_commit(index));
+/// A group that was sent, with what became of it.
+pub(super) struct Sent {
+    streams: Vec<StreamId>,
+    appends: Vec<Append>,
+    outcomes: Outcomes,
+}
+
+/// Sends a group that has at most one commit of each stream. Those that are refused or there already are answered.
+pub(super) fn send(shared: &Arc<Shared>, known: &Known, group: Vec<Append>) -> impl Future<Output = Sent> + use<> {
+    let shared = Arc::clone(shared);
+    let streams = group.iter().map(|append| append.commit.id.stream).collect();
+    let (sure, unsure): (Vec<_>, Vec<_>) = group.into_iter().partition(|it| known.is_continued_by(&it.commit));
+    async move {
+        let appends = match shared.check_there() {
+            Ok(()) => look_up(&shared, sure, unsure).await,
+            Err(error) => {
+                sure.into_iter().chain(unsure).for_each(|append| append.answer(Err(error.clone().into())));
+                vec![]
+            }
+        };
+        let outcomes = insert(&shared, &appends).await;
+        Sent { streams, appends, outcomes }
     }
 }
 
-/// Answers those that are refused or there already, and gives those that are to be sent.
-async fn admit_all(shared: &Arc<Shared>, known: &Known, group: Vec<Append>) -> Vec<Append> {
-    let (mut due, unsure): (Vec<_>, Vec<_>) = group.into_iter().partition(|it| known.is_continued_by(&it.commit));
+async fn insert(shared: &Arc<Shared>, appends: &[Append]) -> Outcomes {
+    if appends.is_empty() {
+        return Outcomes::all_durable();
+    }
+    appends.iter().for_each(|append| shared.unplaced.sent(&append.commit, &append.document));
+    let documents: Vec<Arc<RawDocumentBuf>> = appends.iter().map(|append| Arc::clone(&append.document)).collect();
+    shared.batches.fetch_add(1, Ordering::Relaxed);
+    let commits = shared.commits.clone();
+    let sent = shared.store.attempt(async move { commits.insert_many(documents).ordered(false).await }).await;
+    match sent {
+        Ok(Ok(_)) => Outcomes::all_durable(),
+        Ok(Err(error)) => Outcomes::of(shared, &error),
+        Err(error) => Outcomes::unknown(error),
+    }
+}
+
+/// Answers each append of a group that was sent.
+pub(super) fn settle(shared: &Arc<Shared>, known: &mut Known, busy: &mut HashSet<StreamId>, sent: Sent) {
+    sent.streams.iter().for_each(|stream| _ = busy.remove(stream));
+    if shared.check_there().is_err() {
+        known.forget_all();
+    }
+    for (index, append) in sent.appends.into_iter().enumerate() {
+        settle_one(shared, known, append, sent.outcomes.of_commit(index));
+    }
+}
+
+/// Adds to those that may be sent what continues a commit that is there, and answers the others.
+async fn look_up(shared: &Arc<Shared>, mut due: Vec<Append>, unsure: Vec<Append>) -> Vec<Append> {
     let before: Vec<CommitId> = unsure.iter().filter_map(|append| previous(append.commit.id)).collect();
     let found = if before.is_empty() { Ok(HashMap::new()) } else { shared.commits_by_id(&before).await };
     let found = match found {
@@ -151,7 +178,7 @@ impl Outcomes {
     }
 }
 
-fn settle(shared: &Arc<Shared>, known: &mut Known, append: Append, outcome: Outcome) {
+fn settle_one(shared: &Arc<Shared>, known: &mut Known, append: Append, outcome: Outcome) {
     let id = append.commit.id;
     match outcome {
         Outcome::Durable => {

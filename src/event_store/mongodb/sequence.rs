@@ -293,20 +293,16 @@ impl Sequencing<'_> {
         }
     }
 
-    /// A stream that was not met lately: the commit before stands for its end, as it became durable before.
+    /// A stream that was not met lately: the commit before its first one here stands for its end, as that became durable
+    /// before.
     async fn look_up_heads(&mut self, commits: &[Arrived]) -> Result<(), StoreError> {
-        let ids = commits.iter().map(|arrived| arrived.commit.id());
-        let unknown = ids.filter(|id| id.number > 1 && !self.heads.contains_key(&id.stream));
+        let mut met = HashSet::new();
+        let firsts = commits.iter().map(|arrived| arrived.commit.id()).filter(|id| met.insert(id.stream));
+        let unknown = firsts.filter(|id| id.number > 1 && !self.heads.contains_key(&id.stream));
         let before: Vec<CommitId> = unknown.map(|id| CommitId { number: id.number - 1, ..id }).collect();
-        if before.is_empty() {
-            return Ok(());
-        }
-        for (id, commit) in self.shared.commits_by_id(&before).await? {
-            let head = self.heads.entry(id.stream).or_insert(StreamHead::EMPTY);
-            // Of several commits of one stream in this group the first one is meant.
-            if head.number == 0 || id.number < head.number {
-                *head = commit.head();
-            }
+        if !before.is_empty() {
+            let found = self.shared.commits_by_id(&before).await?;
+            self.heads.extend(found.into_values().map(|commit| (commit.id.stream, commit.head())));
         }
         Ok(())
     }

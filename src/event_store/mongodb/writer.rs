@@ -1,8 +1,10 @@
-//! The writer: one task that takes what waits and appends it in groups, one group after the other.
+//! The writer: one task that takes what waits and appends it in groups, a few at a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use mongodb::bson::RawDocumentBuf;
 use testledger_schemas::commit::{Commit, StreamHead};
 use testledger_schemas::ids::StreamId;
@@ -13,6 +15,9 @@ use crate::event_store::mongodb::batch;
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::queue::{Waiting, next_batch};
 
+/// So many groups are under way at once, never two with commits of one stream: while one waits for the journals, the next
+/// one is on its way to them.
+const GROUPS_UNDER_WAY: usize = 3;
 /// The ends of so many streams are remembered; then all are forgotten and looked up again.
 const REMEMBERED_HEADS: usize = 16_384;
 
@@ -74,18 +79,27 @@ impl Known {
 
 /// Appends until nobody can send any more and all that was sent is answered.
 pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<Append>) {
-    let (mut waiting, mut known) = (VecDeque::new(), Known::default());
-    loop {
-        if waiting.is_empty() {
-            match jobs.recv().await {
+    let (mut waiting, mut known, mut is_open) = (VecDeque::new(), Known::default(), true);
+    let (mut under_way, mut busy) = (FuturesUnordered::new(), HashSet::new());
+    while is_open || !under_way.is_empty() {
+        tokio::select! {
+            job = jobs.recv(), if is_open => match job {
                 Some(job) => waiting.push_back(job),
-                None => return,
-            }
+                None => is_open = false,
+            },
+            Some(group) = under_way.next() => batch::settle(&shared, &mut known, &mut busy, group),
         }
         // What may wait in the channel is bounded by the room of the queue.
         while let Ok(job) = jobs.try_recv() {
             waiting.push_back(job);
         }
-        batch::write(&shared, &mut known, next_batch(&mut waiting)).await;
+        while under_way.len() < GROUPS_UNDER_WAY {
+            let group = next_batch(&mut waiting, &busy);
+            if group.is_empty() {
+                break;
+            }
+            busy.extend(group.iter().map(|append| append.commit.id.stream));
+            under_way.push(batch::send(&shared, &known, group));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The writer: one thread that owns the one writing connection and commits in groups.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl Writer {
 
     fn write_batch(&mut self) {
         let (batch, room): (Vec<_>, Vec<_>) =
-            next_batch(&mut self.waiting).into_iter().map(|q| (q.job, q.room)).unzip();
+            next_batch(&mut self.waiting, &HashSet::new()).into_iter().map(|q| (q.job, q.room)).unzip();
         let queries = Queries { connection: &self.connection, errors: &self.file.errors };
         let head = &self.head;
         let mut seen = Known::default();
