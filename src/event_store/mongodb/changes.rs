@@ -3,28 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mongodb::bson::{RawDocument, RawDocumentBuf, deserialize_from_document, doc, serialize_to_bson};
-use mongodb::change_stream::ChangeStream;
-use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
+use mongodb::bson::{Bson, Document, RawDocument, doc};
 use mongodb::error::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::event_store::mongodb::documents::{commit_in, key_of};
 use crate::event_store::mongodb::shared::Shared;
+use crate::event_store::mongodb::stream::{Source, Stream, ends, token_of};
 use crate::event_store::queue::{room, room_for};
-use crate::event_store::sequencer::Candidate;
+use crate::event_store::sequencer::{Candidate, MAX_PAGE_ENTRIES};
 
 /// So many changes may be read ahead of the sequencer, and no more than fit into the room of a queue.
 const AHEAD: usize = 1024;
 /// How long the server waits for a change before it says that there is none: also how long the end of following takes.
 const AWAIT: Duration = Duration::from_millis(200);
-/// So many changes come in one batch at the most: large ones first have to be read whole.
-const BATCH: u32 = 1000;
-/// How often a fresh stream is opened anew because changes came with its first batch.
+/// The pause after a reply with less than a page of changes: what comes meanwhile shares the next page. A page is a
+/// durable write that everybody who follows the log hears of, so a page for each commit would cost more than the commits.
+const PACE: Duration = Duration::from_millis(8);
+/// How often a fresh stream is opened anew because changes came with its first reply.
 const MAX_OPENINGS: usize = 100;
-
-/// The part of a token that says where it is.
-const TOKEN: &str = "_data";
 
 /// What the change stream tells.
 pub(super) enum Change {
@@ -61,62 +58,57 @@ pub(super) fn follow(shared: &Arc<Shared>, token: String) -> mpsc::Receiver<Chan
 }
 
 async fn read(shared: &Shared, token: &str, tell: &mpsc::Sender<Change>) -> Result<()> {
-    let resume: ResumeToken = deserialize_from_document(doc! { TOKEN: token })?;
-    let mut stream = open(shared, Some(resume)).await?;
+    let mut stream = open(shared, Some(token)).await?;
     let room = room();
-    let first = token_of(&stream)?.filter(|first| first != token);
-    if let Some(first) = first
-        && tell.send(Change::Idle(first)).await.is_err()
-    {
-        return Ok(());
-    }
     while !tell.is_closed() {
-        let change = match stream.next_if_any().await? {
-            Some(event) => {
-                let room = Arc::clone(&room).acquire_many_owned(room_for(event.as_bytes().len())).await;
-                // The room is never closed.
-                let Ok(room) = room else { return Ok(()) };
-                change_in(shared, &event, room)
-            }
-            None if !stream.is_alive() => Some(Change::Invalidated),
-            None => token_of(&stream)?.map(Change::Idle),
-        };
-        let is_end = matches!(change, Some(Change::Invalidated));
-        let Some(change) = change else { continue };
-        if tell.send(change).await.is_err() || is_end {
+        let Some(reply) = stream.next().await? else {
+            drop(tell.send(Change::Invalidated).await);
             return Ok(());
+        };
+        let events = reply.changes()?;
+        for event in &events {
+            // The room is never closed.
+            let Ok(room) = Arc::clone(&room).acquire_many_owned(room_for(event.as_bytes().len())).await else {
+                return Ok(());
+            };
+            let change = change_in(shared, event, room);
+            let is_end = matches!(change, Some(Change::Invalidated));
+            let Some(change) = change else { continue };
+            if tell.send(change).await.is_err() || is_end {
+                return Ok(());
+            }
+        }
+        if events.is_empty() {
+            let idle = reply.token().map(Change::Idle);
+            if let Some(idle) = idle
+                && tell.send(idle).await.is_err()
+            {
+                return Ok(());
+            }
+        } else if events.len() < MAX_PAGE_ENTRIES {
+            tokio::time::sleep(PACE).await;
         }
     }
     Ok(())
 }
 
-async fn open(shared: &Shared, resume: Option<ResumeToken>) -> Result<ChangeStream<RawDocumentBuf>> {
+async fn open(shared: &Shared, token: Option<&str>) -> Result<Stream> {
     // Drops and renames have to come through: they end what was promised.
-    let wanted =
-        doc! { "$match": { "operationType": { "$in": ["insert", "drop", "rename", "dropDatabase", "invalidate"] } } };
-    let watch = shared.commits.watch().pipeline([wanted]).batch_size(BATCH).max_await_time(AWAIT);
-    let stream: ChangeStream<ChangeStreamEvent<RawDocumentBuf>> = match resume {
-        Some(token) => watch.resume_after(token).await?,
-        None => watch.await?,
-    };
-    Ok(stream.with_type())
+    let kinds: Vec<Bson> = ends().into_iter().chain([Bson::from("insert")]).collect();
+    let wanted: [Document; 1] = [doc! { "$match": { "operationType": { "$in": kinds } } }];
+    Stream::open(&Source::Collection(shared.commits.clone()), token, wanted, AWAIT).await
 }
 
 /// The token of a fresh stream: everything that becomes durable from now on comes after it.
 pub(super) async fn token_of_now(shared: &Shared) -> Result<String> {
     for _ in 0..MAX_OPENINGS {
-        // None where changes came with the first batch: that token would be after them.
-        if let Some(token) = token_of(&open(shared, None).await?)? {
+        let Some(reply) = open(shared, None).await?.next().await? else { continue };
+        // Where changes came with the first reply, its token is after them.
+        if let Some(token) = reply.token().filter(|_| reply.changes().is_ok_and(|changes| changes.is_empty())) {
             return Ok(token);
         }
     }
     Err(Error::custom("the change stream is never without changes"))
-}
-
-fn token_of(stream: &ChangeStream<RawDocumentBuf>) -> Result<Option<String>> {
-    let Some(token) = stream.resume_token() else { return Ok(None) };
-    let token = serialize_to_bson(&token)?;
-    Ok(token.as_document().and_then(|token| token.get_str(TOKEN).ok()).map(ToOwned::to_owned))
 }
 
 fn change_in(shared: &Shared, event: &RawDocument, room: OwnedSemaphorePermit) -> Option<Change> {
@@ -124,7 +116,7 @@ fn change_in(shared: &Shared, event: &RawDocument, room: OwnedSemaphorePermit) -
         return Some(Change::Invalidated);
     }
     let document = event.get_document("fullDocument").ok()?;
-    let token = event.get_document("_id").ok()?.get_str(TOKEN).ok()?.to_owned();
+    let token = token_of(event)?;
     let own = shared.unplaced.candidate_in(document);
     match own.map_or_else(|| commit_in(document).map(|commit| Candidate::checked(&commit)), Ok) {
         Ok(commit) => Some(Change::Commit(Box::new(Arrived { commit, token, _room: room }))),

@@ -19,6 +19,7 @@ mod place;
 mod queries;
 mod sequence;
 mod shared;
+mod stream;
 mod watch;
 mod writer;
 

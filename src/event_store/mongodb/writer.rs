@@ -17,7 +17,7 @@ use crate::event_store::queue::{Waiting, next_batch};
 
 /// So many groups are under way at once, never two with commits of one stream: while one waits for the journals, the next
 /// one is on its way to them.
-const GROUPS_UNDER_WAY: usize = 3;
+const GROUPS_UNDER_WAY: usize = 2;
 /// The ends of so many streams are remembered; then all are forgotten and looked up again.
 const REMEMBERED_HEADS: usize = 16_384;
 
