@@ -15,7 +15,7 @@ use crate::event_store::mongodb::stream::{Source, Stream, ends};
 const AWAIT: Duration = Duration::from_secs(1);
 /// The pause after a reply with pages. While nobody waits for a reply, the server need not look at each commit for each
 /// process: with eight processes that was most of its work.
-const PACE: Duration = Duration::from_millis(15);
+const PACE: Duration = Duration::from_millis(25);
 /// The pause after a failure. Meanwhile the last page is read by whoever wants to know.
 const PAUSE: Duration = Duration::from_millis(100);
 /// So many commits are asked for at once.

@@ -18,6 +18,9 @@ use crate::event_store::queue::{Waiting, next_batch};
 /// So many groups are under way at once, never two with commits of one stream: while one waits for the journals, the next
 /// one is on its way to them.
 const GROUPS_UNDER_WAY: usize = 2;
+/// A further group goes only with so many appends: few wait for the group before, and share the next one. With many
+/// processes, each with a commit now and then, a server would else spend itself on single inserts.
+const WORTH_A_FURTHER_GROUP: usize = 64;
 /// The ends of so many streams are remembered; then all are forgotten and looked up again.
 const REMEMBERED_HEADS: usize = 16_384;
 
@@ -93,7 +96,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<A
         while let Ok(job) = jobs.try_recv() {
             waiting.push_back(job);
         }
-        while under_way.len() < GROUPS_UNDER_WAY {
+        while under_way.is_empty() || (under_way.len() < GROUPS_UNDER_WAY && waiting.len() >= WORTH_A_FURTHER_GROUP) {
             let group = next_batch(&mut waiting, &busy);
             if group.is_empty() {
                 break;
