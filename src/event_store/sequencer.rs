@@ -60,14 +60,17 @@ impl Sequencer {
     /// Takes the next commit of the change stream, whose token follows it. A bad commit gets its place too, flagged:
     /// nothing halts because of it.
     pub fn offer(&mut self, commit: &Commit, token: &str, sequenced: Sequenced) -> Offered {
+        let own = self.heads.get(&commit.id.stream).copied();
+        let head = own.filter(|own| own.number >= sequenced.head.number).unwrap_or(sequenced.head);
         if sequenced.commit || self.taken.contains(&commit.id) {
+            // What is passed over is followed by what is not: its stream's end is after it.
+            self.heads.insert(commit.id.stream, head_after(commit, head));
             self.token = Some(token.to_owned());
             return Offered::Known;
         }
         if self.entries.len() >= MAX_PAGE_ENTRIES {
             return Offered::Full;
         }
-        let head = self.heads.get(&commit.id.stream).copied().unwrap_or(sequenced.head);
         let fault = fault_of(commit, head);
         self.heads.insert(commit.id.stream, head_after(commit, head));
         self.entries.push(PageEntry { fault, ..PageEntry::of(commit) });
@@ -187,6 +190,17 @@ mod tests {
         let sequenced = Sequenced { commit: true, head: commits[0].head() };
         assert_eq!(next.offer(&commits[0], "3", sequenced), Offered::Known);
         assert_eq!((next.seal(), next.token()), (None, Some("3")), "what was passed over is not read again");
+    }
+
+    #[test]
+    fn what_follows_a_commit_that_is_passed_over_is_no_gap() {
+        let commits = commits(1, 3);
+        let mut sequencer = Sequencer::resume(genesis());
+        let stale = Sequenced { commit: true, head: commits[0].head() };
+        assert_eq!(sequencer.offer(&commits[1], "1", stale), Offered::Known);
+        let next = Sequenced { commit: false, ..stale };
+        assert_eq!(sequencer.offer(&commits[2], "2", next), Offered::Taken);
+        assert_eq!(faults(&sequencer.seal().unwrap()), [None]);
     }
 
     #[test]

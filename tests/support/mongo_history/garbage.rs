@@ -21,7 +21,7 @@ use crate::support::{commit, stream};
 const FORGED: u64 = 700_001;
 const BROKEN: u64 = 700_002;
 /// A key so long that a change with it is larger than what the server can tell.
-const LONG_KEY: usize = 6 << 20;
+const LONG_KEY: usize = 4_300 << 10;
 
 /// When the sequencer comes to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
