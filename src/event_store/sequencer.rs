@@ -93,14 +93,17 @@ impl Sequencer {
     /// nothing halts because of it.
     pub fn offer(&mut self, commit: &Candidate, token: &str, sequenced: Sequenced) -> Offered {
         let id = commit.id();
+        let own = self.heads.get(&id.stream).copied();
+        let head = own.filter(|own| own.number >= sequenced.head.number).unwrap_or(sequenced.head);
         if sequenced.commit || self.taken.contains(&id) {
+            // What is passed over is followed by what is not: its stream's end is after it.
+            self.heads.insert(id.stream, head_after(commit, head));
             self.token = Some(token.to_owned());
             return Offered::Known;
         }
         if self.entries.len() >= MAX_PAGE_ENTRIES {
             return Offered::Full;
         }
-        let head = self.heads.get(&id.stream).copied().unwrap_or(sequenced.head);
         let fault = fault_of(commit, head);
         self.heads.insert(id.stream, head_after(commit, head));
         self.entries.push(PageEntry { fault, ..commit.entry.clone() });
@@ -220,6 +223,17 @@ mod tests {
         let sequenced = Sequenced { commit: true, head: commits[0].head() };
         assert_eq!(next.offer(&Candidate::checked(&commits[0]), "3", sequenced), Offered::Known);
         assert_eq!((next.seal(), next.token()), (None, Some("3")), "what was passed over is not read again");
+    }
+
+    #[test]
+    fn what_follows_a_commit_that_is_passed_over_is_no_gap() {
+        let commits = commits(1, 3);
+        let mut sequencer = Sequencer::resume(genesis());
+        let stale = Sequenced { commit: true, head: commits[0].head() };
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[1]), "1", stale), Offered::Known);
+        let next = Sequenced { commit: false, ..stale };
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[2]), "2", next), Offered::Taken);
+        assert_eq!(faults(&sequencer.seal().unwrap()), [None]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! a subscriber saw.
 #![allow(dead_code, reason = "the test and the show use their part of it")]
 
-use std::collections::{HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::mongo;
 use crate::support::{HANG, commit};
+
+#[path = "whole.rs"]
+mod whole;
+use whole::whole;
 
 /// The first argument of a child that appends.
 pub const WRITER: &str = "mongo-writer";
@@ -391,64 +394,6 @@ async fn settle(log: &MongoLog) {
             return;
         }
         assert!(began.elapsed() < SETTLE, "pages are written without end");
-    }
-}
-
-/// The log as it is.
-#[derive(Default)]
-pub struct Whole {
-    /// The hash of each commit that has a place.
-    pub places: HashMap<CommitId, Hash>,
-    pub stored: usize,
-    pub unplaced: usize,
-    pub changed: usize,
-    pub doubled: usize,
-    pub flagged: usize,
-    pub broken_pages: usize,
-    pub positions: u64,
-    pub events: u64,
-}
-
-/// Reads everything and counts what is not as it should be.
-pub async fn whole(log: &dyn EventLog) -> Whole {
-    let mut whole = Whole::default();
-    let mut pages = Subscription::from_page(log, 0);
-    let (mut number, mut before, mut events) = (0, None, HashSet::new());
-    let mut heads: HashMap<StreamId, StreamHead> = HashMap::new();
-    while let Some(page) = pages.next(log).await.unwrap() {
-        let chained = before.is_none_or(|before| before == (page.prev_hash, page.first_position));
-        let sound = page.number == number && page.hash == page.computed_hash() && chained;
-        whole.broken_pages += usize::from(!sound);
-        number = page.number + 1;
-        before = Some((page.hash, page.next_position()));
-        whole.positions = page.last_position();
-        let ids: Vec<CommitId> = page.entries.iter().map(|entry| entry.commit).collect();
-        for (entry, commit) in page.entries.iter().zip(log.read_commits(&ids).await.unwrap()) {
-            whole.flagged += usize::from(entry.fault.is_some());
-            whole.doubled += usize::from(whole.places.insert(entry.commit, entry.hash).is_some());
-            let head = heads.get(&entry.commit.stream).copied().unwrap_or(StreamHead::EMPTY);
-            let Some(commit) = commit else {
-                whole.changed += 1;
-                continue;
-            };
-            let follows = (commit.id.number, commit.first_version, commit.prev_hash)
-                == (head.number + 1, head.version + 1, head.hash);
-            let same =
-                commit.check().is_ok() && commit.hash == entry.hash && commit.events.len() as u64 == entry.events;
-            whole.changed += usize::from(!(follows && same));
-            heads.insert(commit.id.stream, commit.head());
-            whole.events += commit.events.len() as u64;
-            whole.doubled += commit.events.iter().filter(|event| !events.insert(event.event_id)).count();
-        }
-    }
-    let mut after = None;
-    loop {
-        let some = log.scan_commits(after, 1_000).await.unwrap();
-        let Some(last) = some.last() else { return whole };
-        after = Some(last.id.parse().unwrap());
-        whole.stored += some.len();
-        whole.unplaced += some.iter().filter(|raw| !whole.places.contains_key(&raw.id.parse().unwrap())).count();
-        whole.changed += some.iter().filter(|raw| raw.commit.is_err()).count();
     }
 }
 

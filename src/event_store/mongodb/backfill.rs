@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocumentBuf, doc};
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::page::Page;
+use tokio::time::Instant;
 
 use crate::event_store::StoreError;
 use crate::event_store::mongodb::changes;
@@ -19,14 +21,23 @@ use crate::event_store::sequencer::{Candidate, MAX_PAGE_ENTRIES, Offered, Sequen
 
 /// So many commits are compared with the pages at once.
 const COMPARED_AT_ONCE: usize = 1000;
+/// After so long without a page of its own nobody is taken to fill the order up.
+const QUIET: Duration = Duration::from_millis(500);
+/// How often is looked at what another process has filled up.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Seals every commit that has no place, in the order of stream and number, in pages without a token, and closes with a
 /// page, perhaps an empty one, that bears the token of the change stream as it was before. Until that page is there,
-/// whoever comes begins again. Ends early, and well, where another sequencer is quicker.
+/// whoever comes begins again. Ends early, and well, where another sequencer is quicker, or was since the page with the
+/// number `after` was the last one.
 ///
 /// # Errors
 /// [`StoreError`]; what was sealed stays.
-pub(super) async fn run(shared: &Arc<Shared>) -> Result<(), StoreError> {
+pub(super) async fn run(shared: &Arc<Shared>, after: u64) -> Result<(), StoreError> {
+    let last = shared.last_page().await?;
+    if last.number > after && last.token.is_some() {
+        return Ok(());
+    }
     // First the token, then the commits: what becomes durable in between is in both, and gets one place all the same.
     let token = {
         let shared = Arc::clone(shared);
@@ -52,6 +63,28 @@ pub(super) async fn run(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let closing = Page::following(&filling.last, vec![], Some(token), true);
     place::insert(shared, &closing).await?;
     Ok(())
+}
+
+/// Waits while another process fills the order up. True once there is a page to go on from; false if nothing comes.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn stand_by(shared: &Arc<Shared>) -> Result<bool, StoreError> {
+    let (mut number, mut moved) = (None, Instant::now());
+    while !shared.closed.is_cancelled() {
+        let last = shared.last_page().await?;
+        if last.token.is_some() {
+            return Ok(true);
+        }
+        if number != Some(last.number) {
+            (number, moved) = (Some(last.number), Instant::now());
+        }
+        if moved.elapsed() >= QUIET {
+            return Ok(false);
+        }
+        shared.closed.run_until_cancelled(tokio::time::sleep(POLL)).await;
+    }
+    Ok(true)
 }
 
 /// A session whose reads see at least what was durable when it began: a write of its own came after that.

@@ -12,7 +12,7 @@ use testledger_schemas::ids::StreamId;
 use tokio::time::Instant;
 
 use crate::event_store::mongodb::errors::codes;
-use crate::event_store::mongodb::shared::Shared;
+use crate::event_store::mongodb::shared::{GONE, Shared};
 use crate::event_store::mongodb::writer::{Append, Known};
 use crate::event_store::rules::{self, Admission};
 use crate::event_store::{AppendError, StoreError};
@@ -77,7 +77,8 @@ pub(super) fn settle(shared: &Arc<Shared>, known: &mut Known, busy: &mut HashSet
 /// Adds to those that may be sent what continues a commit that is there, and answers the others.
 async fn look_up(shared: &Arc<Shared>, mut due: Vec<Append>, unsure: Vec<Append>) -> Vec<Append> {
     let before: Vec<CommitId> = unsure.iter().filter_map(|append| previous(append.commit.id)).collect();
-    let found = if before.is_empty() { Ok(HashMap::new()) } else { shared.commits_by_id(&before).await };
+    // What cannot be read is looked at for its own append, so that it fails no other.
+    let found = if before.is_empty() { Ok(HashMap::new()) } else { shared.readable_by_id(&before).await };
     let found = match found {
         Ok(found) => found,
         Err(error) => {
@@ -113,9 +114,13 @@ fn continues(commit: &Commit, before: &Commit) -> bool {
 async fn admit(shared: &Shared, commit: &Commit) -> Result<Admission, AppendError> {
     if let Some(before) = previous(commit.id) {
         // The writer names a commit that was not found: a primary that was deposed may not know it. This read would.
-        let before = shared.commit_for_certain(before).await?;
-        if before.is_some_and(|before| continues(commit, &before)) {
-            return Ok(Admission::New);
+        match shared.commit_for_certain(before).await? {
+            Some(before) if continues(commit, &before) => return Ok(Admission::New),
+            // It was there once: the stream did not end before it, whatever is left of it.
+            None if !shared.placed(&[before]).await?.is_empty() => {
+                return Err(shared.store.errors.unavailable(GONE).into());
+            }
+            Some(_) | None => {}
         }
     }
     let head = shared.stream_head(commit.id.stream).await?;

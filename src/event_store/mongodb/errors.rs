@@ -15,6 +15,7 @@ pub(super) mod codes {
     pub(crate) const INVALID_RESUME_TOKEN: i32 = 260;
     pub(crate) const CHANGE_STREAM_FATAL: i32 = 280;
     pub(crate) const CHANGE_STREAM_HISTORY_LOST: i32 = 286;
+    pub(crate) const OBJECT_TOO_LARGE: i32 = 10_334;
     pub(crate) const OUT_OF_DISK: i32 = 14_031;
     pub(crate) const DUPLICATE_KEY: i32 = 11_000;
     pub(crate) const RESUME_TOKEN_NOT_FOUND: i32 = 40_585;
@@ -25,18 +26,22 @@ pub(super) mod codes {
 #[derive(Clone, Debug)]
 pub(super) struct Translator {
     name: Arc<str>,
+    has_user: bool,
 }
 
 impl Translator {
-    /// `name` is the address without user and password.
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.into() }
+    /// `name` is the address without user and password; `has_user` says whether it has them.
+    pub(super) fn new(name: &str, has_user: bool) -> Self {
+        Self { name: name.into(), has_user }
     }
 
     /// The port's error for what the driver reported.
     pub(super) fn store(&self, error: &Error) -> StoreError {
         match code_of(error) {
-            Some(codes::UNAUTHORIZED) => return self.refused(&format!("{}; {NO_RIGHT}", words(error))),
+            Some(codes::UNAUTHORIZED) => {
+                let mend = if self.has_user { NO_RIGHT } else { NO_USER };
+                return self.refused(&format!("{}; {mend}", words(error)));
+            }
             Some(codes::AUTHENTICATION_FAILED) => return self.refused(WRONG_USER),
             Some(codes::NO_REPLICATION) => return self.refused(STANDALONE),
             Some(codes::OUT_OF_DISK) => return self.unavailable("the server's disk is full; make room"),
@@ -79,6 +84,7 @@ impl Translator {
 pub(super) const STANDALONE: &str = "this server is not a member of a replica set, and the log needs one (for change \
      streams and majority writes): start mongod with --replSet rs0 and run rs.initiate(); one node is enough";
 const NO_RIGHT: &str = "give this user the role readWrite on the database (read, to look only)";
+const NO_USER: &str = "name a user in the address: mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin";
 const WRONG_USER: &str = "the server does not accept this user and password; check both, and authSource in the address";
 
 /// The server's code for an error, whatever kind of call it was.
@@ -96,7 +102,8 @@ pub(super) fn is_duplicate(error: &Error) -> bool {
     code_of(error) == Some(codes::DUPLICATE_KEY)
 }
 
-/// Whether the change stream cannot go on from where it was asked to.
+/// Whether the change stream cannot go on from where it was asked to: what was there is cut off, or cannot be told (a
+/// change that is larger than a message, which only another hand makes).
 pub(super) fn is_history_lost(error: &Error) -> bool {
     let refused = [
         codes::CHANGE_STREAM_HISTORY_LOST,
@@ -104,13 +111,15 @@ pub(super) fn is_history_lost(error: &Error) -> bool {
         codes::INVALID_RESUME_TOKEN,
         codes::RESUME_TOKEN_NOT_FOUND,
         codes::RESUME_NOT_POSSIBLE,
+        codes::OBJECT_TOO_LARGE,
     ];
     code_of(error).is_some_and(|code| refused.contains(&code))
 }
 
 /// The server's own words where it has some: the driver's repeat the whole reply.
-fn words(error: &Error) -> String {
+pub(super) fn words(error: &Error) -> String {
     match error.kind.as_ref() {
+        ErrorKind::InvalidArgument { message, .. } => message.clone(),
         ErrorKind::Command(error) => format!("{} ({})", error.message, error.code_name),
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.message.clone(),
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => error.message.clone(),

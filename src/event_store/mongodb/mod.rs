@@ -6,20 +6,24 @@
 //! Every call runs in a task of its own and has a bound on its answer (see [`MongoStore`]): the driver's futures must
 //! not be dropped half-way. What is not known after that is `Unavailable`, and may be sent again.
 
+mod address;
 mod artifacts;
 mod backfill;
 mod batch;
 mod changes;
 mod connect;
 mod create;
+mod deployment;
 mod documents;
 mod errors;
 mod idle;
+mod loss;
 mod place;
 mod queries;
 mod sequence;
 mod shared;
 mod stream;
+mod stretch;
 mod watch;
 mod writer;
 
@@ -36,8 +40,9 @@ use testledger_schemas::page::Page;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch as tokio_watch};
 use tokio::task::JoinHandle;
 
+pub use crate::event_store::mongodb::address::MongoAddress;
 pub use crate::event_store::mongodb::artifacts::MAX_ARTIFACT_BYTES;
-pub use crate::event_store::mongodb::connect::{MongoAddress, MongoStore};
+pub use crate::event_store::mongodb::connect::MongoStore;
 
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::mongodb::writer::Append;
@@ -129,10 +134,12 @@ impl EventLog for MongoLog {
     }
 
     async fn read_stream(&self, stream: StreamId, after: u64, limit: usize) -> Result<Vec<Commit>, StoreError> {
+        self.shared.check_there()?;
         self.shared.stream(stream, after, limit).await
     }
 
     async fn stream_head(&self, stream: StreamId) -> Result<StreamHead, StoreError> {
+        self.shared.check_there()?;
         self.shared.stream_head(stream).await
     }
 

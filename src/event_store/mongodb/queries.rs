@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use mongodb::action::Find;
 use mongodb::bson::{Bson, RawDocument, RawDocumentBuf, doc};
-use mongodb::options::ReadConcern;
+use mongodb::options::{Hint, ReadConcern};
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::ids::StreamId;
 use testledger_schemas::page::Page;
@@ -14,6 +14,11 @@ use crate::event_store::mongodb::connect::MAJORITY_TIMEOUT;
 use crate::event_store::mongodb::documents::{commit_in, exact_commit_in, key_of, page_in};
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::{RawCommit, StoreError};
+
+/// So many documents come in one message at the most; the driver takes no more than fits into 31 bits.
+const LARGEST_BATCH: usize = 10_000;
+/// A key is shown up to so many bytes; those of commits are far shorter.
+const LONGEST_KEY: usize = 200;
 
 impl Shared {
     /// The commits of a stream with a number above `after`, in order.
@@ -42,14 +47,25 @@ impl Shared {
         Ok(last.map_or(StreamHead::EMPTY, |commit| commit.head()))
     }
 
-    /// The commits with these ids, by id; what is not there is missing.
+    /// The commits with these ids, by id; what is not there is missing. One that cannot be read fails all.
     pub(super) async fn commits_by_id(&self, ids: &[CommitId]) -> Result<HashMap<CommitId, Commit>, StoreError> {
+        let found = self.stored(ids).await?;
+        let commits = found.into_iter().map(|(key, commit)| self.readable(key, commit));
+        commits.map(|commit| commit.map(|commit| (commit.id, commit))).collect()
+    }
+
+    /// As [`Self::commits_by_id`], where one that cannot be read must not stand in the way of others: it is missing.
+    pub(super) async fn readable_by_id(&self, ids: &[CommitId]) -> Result<HashMap<CommitId, Commit>, StoreError> {
+        let found = self.stored(ids).await?;
+        let commits = found.into_iter().filter_map(|(key, commit)| self.readable(key, commit).ok());
+        Ok(commits.map(|commit| (commit.id, commit)).collect())
+    }
+
+    async fn stored(&self, ids: &[CommitId]) -> Result<Vec<Keyed<Commit>>, StoreError> {
         let keys: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let (commits, limit) = (self.commits.clone(), keys.len());
         let filter = doc! { "_id": { "$in": keys } };
-        let found = self.ask(async move { collect(commits.find(filter), limit, with_key(commit_in)).await }).await?;
-        let commits = found.into_iter().map(|(key, commit)| self.readable(key, commit));
-        commits.map(|commit| commit.map(|commit| (commit.id, commit))).collect()
+        self.ask(async move { collect(commits.find(filter), limit, with_key(commit_in)).await }).await
     }
 
     /// The commit with this id, by a read that no primary can answer that has been deposed without knowing it.
@@ -65,21 +81,30 @@ impl Shared {
         found.map(|document| self.readable(key_of(&document), commit_in(&document))).transpose()
     }
 
-    /// All stored documents by key, from after `after` on.
+    /// All stored documents by key, from after `after` on; also those whose keys are no texts.
     pub(super) async fn scan(&self, after: Option<CommitId>, limit: usize) -> Result<Vec<RawCommit>, StoreError> {
-        let commits = self.commits.clone();
-        let filter = after.map_or_else(|| doc! {}, |after| doc! { "_id": { "$gt": after.to_string() } });
+        if limit == 0 {
+            return Ok(vec![]);
+        }
+        let (commits, after) = (self.commits.clone(), after.map(|after| after.to_string()));
+        // A comparison finds keys of its own type only, the bound of an index what comes then, too: with `after` itself.
+        let begin = after.clone().map(|after| doc! { "_id": after });
         let found = self.ask(async move {
-            collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(exact_commit_in)).await
+            let mut find = commits.find(doc! {}).sort(doc! { "_id": 1 });
+            if let Some(begin) = begin {
+                find = find.hint(Hint::Keys(doc! { "_id": 1 })).min(begin);
+            }
+            collect(find, limit.saturating_add(1), with_key(exact_commit_in)).await
         });
         let raw = |(id, commit): (String, Result<Commit, String>)| {
             let commit = commit.and_then(|commit| match commit.id.to_string() == id {
                 true => Ok(commit),
                 false => Err(format!("its document holds the commit {}", commit.id)),
             });
-            RawCommit { id, commit }
+            RawCommit { id: shown(id), commit }
         };
-        Ok(found.await?.into_iter().map(raw).collect())
+        let beyond = found.await?.into_iter().filter(|(key, _)| Some(key) != after.as_ref());
+        Ok(beyond.take(limit).map(raw).collect())
     }
 
     /// The pages from number `from` on, in order.
@@ -162,7 +187,7 @@ async fn collect<T>(
     if limit == 0 {
         return Ok(vec![]);
     }
-    let batch_size = u32::try_from(limit).unwrap_or(u32::MAX);
+    let batch_size = u32::try_from(limit.min(LARGEST_BATCH)).unwrap_or(u32::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut batches = find.limit(limit).batch_size(batch_size).batch().await?;
     let mut found = Vec::new();
@@ -174,6 +199,15 @@ async fn collect<T>(
         }
     }
     Ok(found)
+}
+
+/// A key as it may be shown: nobody keeps another hand from making one of many megabytes.
+fn shown(mut key: String) -> String {
+    if key.len() > LONGEST_KEY {
+        key.truncate(key.floor_char_boundary(LONGEST_KEY));
+        key.push('…');
+    }
+    key
 }
 
 /// The text after every id of a stream: `0` follows `/`, which ends the stream's name in each id.

@@ -4,24 +4,18 @@
 //! of its own wait too long for their place, or when no page has come for a while. [`Ended`] is the ladder of all
 //! reasons why following ends, and [`run`] the one place that acts on them.
 
-use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use testledger_schemas::commit::{CommitId, StreamHead};
-use testledger_schemas::ids::StreamId;
-use testledger_schemas::page::Page;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::event_store::StoreError;
-use crate::event_store::mongodb::backfill;
-use crate::event_store::mongodb::changes::{self, Arrived, Change};
-use crate::event_store::mongodb::errors::{code_of, codes, is_history_lost};
 use crate::event_store::mongodb::idle::Idle;
-use crate::event_store::mongodb::place::{self, Placed};
 use crate::event_store::mongodb::shared::Shared;
-use crate::event_store::sequencer::{MAX_PAGE_ENTRIES, Offered, Sequenced, Sequencer, head_after};
+use crate::event_store::mongodb::stretch::Stretch;
+use crate::event_store::mongodb::{backfill, loss};
 
 /// How long an acknowledged commit of this process waits, and no page comes at all, before its sequencer stops standing
 /// by. One that is slow but at work is left alone: more readers of the change stream would make it slower.
@@ -31,11 +25,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How often a sequencer that stands by looks.
 const STAND_BY_POLL: Duration = Duration::from_millis(20);
 /// The pause after the first failure; each further one is twice as long, up to [`LAST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
-const LAST_PAUSE: Duration = Duration::from_secs(2);
-/// The ends of so many streams are remembered; then all are forgotten and looked up again.
-const REMEMBERED_HEADS: usize = 65_536;
+pub(super) const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why following the change stream ended: the ladder, from what is meant to what is worst.
 #[derive(Debug)]
@@ -67,49 +59,130 @@ impl From<StoreError> for Ended {
 
 /// Sequences until the log is closed. `caught_up` turns true once everything durable before the start has its place.
 pub(super) async fn run(shared: Arc<Shared>, caught_up: watch::Sender<bool>) {
-    let (mut pause, mut refused) = (FIRST_PAUSE, None);
-    loop {
-        match follow(&shared, &caught_up, &mut pause).await {
-            Ended::Closed => return,
-            Ended::Overtaken => {
-                // Who was quicker does the work.
-                caught_up.send_replace(true);
-                stand_by(&shared).await;
-            }
-            Ended::Passing(error) => {
-                tracing::warn!(%error, "the change stream of the commits ended; following it anew");
-                rest(&shared, &mut pause).await;
-            }
-            // Once more from the last page: the one this token came from may be an old one.
-            Ended::TokenRefused(token) if refused.as_ref() != Some(&token) => refused = Some(token),
-            Ended::TokenRefused(_) | Ended::BackfillOpen => fill(&shared, &mut pause).await,
-            Ended::Invalidated => {
-                tracing::error!("the commits were dropped or renamed; nothing is appended until they are restored");
-                shared.gone.store(true, Ordering::Release);
-                until_restored(&shared).await;
-                fill(&shared, &mut pause).await;
-            }
-            Ended::NotAllowed(error) => {
-                tracing::info!(%error, "this process gives no positions");
-                caught_up.send_replace(true);
-                return;
-            }
-        }
-        if shared.closed.is_cancelled() {
+    loss::notice(&shared).await;
+    let mut follower = Follower { shared, caught_up, pause: FIRST_PAUSE, refused: None, after: 0 };
+    while !follower.shared.closed.is_cancelled() {
+        let ended = follower.follow().await;
+        if follower.act_on(ended).await.is_break() {
             return;
         }
     }
 }
 
-async fn fill(shared: &Arc<Shared>, pause: &mut Duration) {
-    tracing::warn!("the history of the change stream is lost; the order is filled up from the commits themselves");
-    if let Err(error) = backfill::run(shared).await {
-        tracing::warn!(%error, "the order could not be filled up; trying again");
-        rest(shared, pause).await;
+/// The sequencer of this process.
+struct Follower {
+    shared: Arc<Shared>,
+    caught_up: watch::Sender<bool>,
+    pause: Duration,
+    /// The token that was refused last.
+    refused: Option<String>,
+    /// The number of the page after which was followed last.
+    after: u64,
+}
+
+impl Follower {
+    async fn act_on(&mut self, ended: Ended) -> ControlFlow<()> {
+        match ended {
+            Ended::Closed => return ControlFlow::Break(()),
+            Ended::Overtaken => {
+                // Who was quicker does the work.
+                self.caught_up.send_replace(true);
+                stand_by(&self.shared).await;
+            }
+            Ended::Passing(error) => {
+                tracing::warn!(%error, "the change stream of the commits ended; following it anew");
+                self.rest().await;
+            }
+            // Once more from the last page: the one this token came from may be an old one.
+            Ended::TokenRefused(token) if self.refused.as_ref() != Some(&token) => self.refused = Some(token),
+            Ended::TokenRefused(_) => return self.fill().await,
+            Ended::BackfillOpen => return self.fill_after_others().await,
+            Ended::Invalidated => {
+                tracing::error!("the commits were dropped or renamed; nothing is appended until they are restored");
+                self.shared.gone.store(true, Ordering::Release);
+                loss::until_restored(&self.shared).await;
+                return self.fill().await;
+            }
+            Ended::NotAllowed(error) => return self.look_on(&error).await,
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Follows the change stream from the last page on, until something ends it.
+    async fn follow(&mut self) -> Ended {
+        let shared = Arc::clone(&self.shared);
+        if shared.gone.load(Ordering::Acquire) {
+            loss::until_restored(&shared).await;
+        }
+        let last = match shared.last_page().await {
+            Ok(last) => last,
+            Err(error) => return error.into(),
+        };
+        self.after = last.number;
+        let Some(page_token) = last.token.clone() else { return Ended::BackfillOpen };
+        let idle = Idle::new(last.anchor());
+        let token = match idle.token(&shared).await {
+            Ok(token) => token.unwrap_or(page_token),
+            Err(error) => return error.into(),
+        };
+        shared.head.advance(last.last_position());
+        let mut stretch = Stretch::begin(&shared, last, idle, token.clone());
+        match stretch.run(&self.caught_up, &mut self.pause).await {
+            Ended::TokenRefused(_) => Ended::TokenRefused(token),
+            other => other,
+        }
+    }
+
+    /// Fills the order up, unless another process does.
+    async fn fill_after_others(&mut self) -> ControlFlow<()> {
+        match backfill::stand_by(&self.shared).await {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => self.fill().await,
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be seen whether the order is filled up");
+                self.rest().await;
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> ControlFlow<()> {
+        tracing::warn!("the history of the change stream is lost; the order is filled up from the commits themselves");
+        loss::notice(&self.shared).await;
+        if self.shared.gone.load(Ordering::Acquire) {
+            return ControlFlow::Continue(());
+        }
+        match backfill::run(&self.shared, self.after).await {
+            Ok(()) => {}
+            Err(error @ StoreError::Refused(_)) => return self.look_on(&error).await,
+            Err(error) => {
+                tracing::warn!(%error, "the order could not be filled up; trying again");
+                self.rest().await;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// A process that may not write pages only watches whether the commits are there.
+    async fn look_on(&mut self, error: &StoreError) -> ControlFlow<()> {
+        tracing::info!(%error, "this process gives no positions");
+        self.caught_up.send_replace(true);
+        while !self.shared.closed.is_cancelled() {
+            if self.shared.gone.load(Ordering::Acquire) {
+                loss::until_restored(&self.shared).await;
+            }
+            self.shared.closed.run_until_cancelled(tokio::time::sleep(LAST_PAUSE)).await;
+        }
+        ControlFlow::Break(())
+    }
+
+    async fn rest(&mut self) {
+        rest(&self.shared, &mut self.pause).await;
     }
 }
 
-async fn rest(shared: &Shared, pause: &mut Duration) {
+/// Waits a moment, and longer the next time.
+pub(super) async fn rest(shared: &Shared, pause: &mut Duration) {
     shared.closed.run_until_cancelled(tokio::time::sleep(*pause)).await;
     *pause = (*pause * 2).min(LAST_PAUSE);
 }
@@ -127,183 +200,4 @@ async fn stand_by(shared: &Shared) {
         }
     };
     shared.closed.run_until_cancelled(waiting).await;
-}
-
-/// Waits until the commits that the last pages name are there again.
-async fn until_restored(shared: &Arc<Shared>) {
-    let mut pause = FIRST_PAUSE;
-    while !shared.closed.is_cancelled() {
-        match is_restored(shared).await {
-            Ok(true) => return shared.gone.store(false, Ordering::Release),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "it cannot be seen whether the commits are restored"),
-        }
-        rest(shared, &mut pause).await;
-    }
-}
-
-/// How many of the last pages are looked at for a restored collection.
-const LOOKED_BACK: u64 = 64;
-
-async fn is_restored(shared: &Shared) -> Result<bool, StoreError> {
-    let last = shared.last_page().await?.number;
-    let pages = shared.pages(last.saturating_sub(LOOKED_BACK), usize::MAX).await?;
-    let Some(page) = pages.iter().rev().find(|page| !page.entries.is_empty()) else { return Ok(true) };
-    let named: Vec<CommitId> = page.entries.iter().map(|entry| entry.commit).collect();
-    Ok(shared.commits_by_id(&named).await?.len() == named.len())
-}
-
-/// Follows the change stream from the last page on, until something ends it.
-async fn follow(shared: &Arc<Shared>, caught_up: &watch::Sender<bool>, pause: &mut Duration) -> Ended {
-    if shared.gone.load(Ordering::Acquire) {
-        until_restored(shared).await;
-    }
-    let last = match shared.last_page().await {
-        Ok(last) => last,
-        Err(error) => return error.into(),
-    };
-    let Some(page_token) = last.token.clone() else { return Ended::BackfillOpen };
-    let idle = Idle::new(last.anchor());
-    let token = match idle.token(shared).await {
-        Ok(token) => token.unwrap_or(page_token),
-        Err(error) => return error.into(),
-    };
-    shared.head.advance(last.last_position());
-    let changes = changes::follow(shared, token.clone());
-    let mut sequencing =
-        Sequencing { shared, sequencer: Sequencer::resume(last), heads: HashMap::new(), idle, changes };
-    let ended = sequencing.run(caught_up, pause).await;
-    match ended {
-        Ended::TokenRefused(_) => Ended::TokenRefused(token),
-        other => other,
-    }
-}
-
-/// One stretch of following.
-struct Sequencing<'a> {
-    shared: &'a Arc<Shared>,
-    sequencer: Sequencer,
-    /// The ends of streams as far as they have places.
-    heads: HashMap<StreamId, StreamHead>,
-    idle: Idle,
-    changes: mpsc::Receiver<Change>,
-}
-
-impl Sequencing<'_> {
-    async fn run(&mut self, caught_up: &watch::Sender<bool>, pause: &mut Duration) -> Ended {
-        loop {
-            let Some(changes) = self.shared.closed.run_until_cancelled(self.next_changes()).await else {
-                return Ended::Closed;
-            };
-            *pause = FIRST_PAUSE;
-            let mut commits = Vec::with_capacity(changes.len());
-            let mut end = None;
-            let mut is_idle = false;
-            for change in changes {
-                match change {
-                    Change::Commit(arrived) => commits.push(*arrived),
-                    Change::Foreign(token) => self.idle.passed(token),
-                    Change::Idle(token) => {
-                        is_idle = true;
-                        self.idle.passed(token);
-                    }
-                    Change::Invalidated => end = Some(Ended::Invalidated),
-                    Change::Failed(error) => end = Some(self.ended_by(&error)),
-                }
-            }
-            if !commits.is_empty()
-                && let Err(ended) = self.place(&commits).await
-            {
-                return ended;
-            }
-            if let Some(end) = end {
-                return end;
-            }
-            if is_idle {
-                caught_up.send_replace(true);
-                self.idle.keep(self.shared).await;
-            }
-        }
-    }
-
-    /// What has come, at most a page of it. Empty never; the end of the stream is a change, too.
-    async fn next_changes(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let count = self.changes.recv_many(&mut changes, MAX_PAGE_ENTRIES).await;
-        if count == 0 {
-            changes.push(Change::Failed(mongodb::error::Error::custom("the change stream ended")));
-        }
-        changes
-    }
-
-    fn ended_by(&self, error: &mongodb::error::Error) -> Ended {
-        if is_history_lost(error) {
-            tracing::warn!(%error, "the change stream cannot go on from the last page");
-            return Ended::TokenRefused(String::new());
-        }
-        let translated = self.shared.store.errors.store(error);
-        match code_of(error) {
-            Some(codes::UNAUTHORIZED) => Ended::NotAllowed(translated),
-            Some(_) | None => Ended::Passing(translated),
-        }
-    }
-
-    /// Gives commits their places. Those that have one already are passed over.
-    async fn place(&mut self, commits: &[Arrived]) -> Result<(), Ended> {
-        self.look_up_heads(commits).await?;
-        let mut known: HashSet<CommitId> = HashSet::new();
-        loop {
-            let mut sequencer = self.sequencer.clone();
-            for Arrived { commit, token, .. } in commits {
-                let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
-                let sequenced = Sequenced { commit: known.contains(&commit.id()), head };
-                // As many commits as a page holds at the most: it is never full.
-                let offered = sequencer.offer(commit, token, sequenced);
-                debug_assert_ne!(offered, Offered::Full);
-            }
-            let Some(page) = sequencer.seal() else {
-                // All known: what was passed over is not read again.
-                self.sequencer = sequencer;
-                return Ok(());
-            };
-            match place::insert(self.shared, &page).await? {
-                Placed::Here => {
-                    self.remember(commits);
-                    self.begin_after(page);
-                    return Ok(());
-                }
-                Placed::Overtaken => return Err(Ended::Overtaken),
-                Placed::Before(before) => known = before,
-            }
-        }
-    }
-
-    fn begin_after(&mut self, page: Page) {
-        self.idle = Idle::new(page.anchor());
-        self.sequencer = Sequencer::resume(page);
-    }
-
-    fn remember(&mut self, commits: &[Arrived]) {
-        if self.heads.len() > REMEMBERED_HEADS {
-            self.heads.clear();
-        }
-        for Arrived { commit, .. } in commits {
-            let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
-            self.heads.insert(commit.id().stream, head_after(commit, head));
-        }
-    }
-
-    /// A stream that was not met lately: the commit before its first one here stands for its end, as that became durable
-    /// before.
-    async fn look_up_heads(&mut self, commits: &[Arrived]) -> Result<(), StoreError> {
-        let mut met = HashSet::new();
-        let firsts = commits.iter().map(|arrived| arrived.commit.id()).filter(|id| met.insert(id.stream));
-        let unknown = firsts.filter(|id| id.number > 1 && !self.heads.contains_key(&id.stream));
-        let before: Vec<CommitId> = unknown.map(|id| CommitId { number: id.number - 1, ..id }).collect();
-        if !before.is_empty() {
-            let found = self.shared.commits_by_id(&before).await?;
-            self.heads.extend(found.into_values().map(|commit| (commit.id.stream, commit.head())));
-        }
-        Ok(())
-    }
 }

@@ -25,6 +25,11 @@ pub(super) const ARTIFACTS: &str = "artifacts";
 /// How far the change stream was read while nothing came.
 pub(super) const STATE: &str = "log_state";
 
+/// What is said where commits are not there that pages name.
+pub(super) const GONE: &str = "commits that have their places are not there: their collection was dropped or renamed; \
+     restore it, from a backup or under its name, and the log goes on by itself; no backup has them? then go on with a \
+     new log in another database";
+
 /// The parts of one open log.
 pub(super) struct Shared {
     pub(super) store: MongoStore,
@@ -69,13 +74,11 @@ impl Shared {
         self.store.ask(work).await
     }
 
-    /// Refuses to append where the commits were dropped: what was acknowledged before must come back first.
+    /// Refuses to append, and to say where a stream ends, where the commits were dropped: what was acknowledged before must
+    /// come back first.
     pub(super) fn check_there(&self) -> Result<(), StoreError> {
         if self.gone.load(Ordering::Acquire) {
-            return Err(self
-                .store
-                .errors
-                .unavailable("the collection of commits was dropped; restore it from a backup"));
+            return Err(self.store.errors.unavailable(GONE));
         }
         Ok(())
     }

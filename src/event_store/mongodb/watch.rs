@@ -78,7 +78,7 @@ fn hear(shared: &Shared, event: &RawDocument) {
         return shared.head.advance(position);
     }
     let collection = event.get_document("ns").and_then(|ns| ns.get_str("coll"));
-    if collection.is_ok_and(|collection| collection == COMMITS) {
+    if collection.is_ok_and(|collection| [COMMITS, PAGES].contains(&collection)) {
         shared.gone.store(true, Ordering::Release);
     }
 }
