@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use mongodb::action::Find;
 use mongodb::bson::{Bson, RawDocument, RawDocumentBuf, doc};
-use mongodb::options::ReadConcern;
+use mongodb::options::{Hint, ReadConcern};
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::ids::StreamId;
 use testledger_schemas::page::Page;
@@ -60,12 +60,20 @@ impl Shared {
         found.map(|document| self.readable(key_of(&document), commit_in(&document))).transpose()
     }
 
-    /// All stored documents by key, from after `after` on.
+    /// All stored documents by key, from after `after` on, those of another type of key, too: by a place in the index,
+    /// because a comparison would pass them over.
     pub(super) async fn scan(&self, after: Option<CommitId>, limit: usize) -> Result<Vec<RawCommit>, StoreError> {
         let commits = self.commits.clone();
-        let filter = after.map_or_else(|| doc! {}, |after| doc! { "_id": { "$gt": after.to_string() } });
         let found = self.ask(async move {
-            collect(commits.find(filter).sort(doc! { "_id": 1 }), limit, with_key(exact_commit_in)).await
+            let by_key = doc! { "_id": 1 };
+            let find = match after.map(|after| after.to_string()) {
+                Some(after) => {
+                    let others = commits.find(doc! { "_id": { "$ne": &after } });
+                    others.min(doc! { "_id": after }).hint(Hint::Keys(by_key.clone()))
+                }
+                None => commits.find(doc! {}),
+            };
+            collect(find.sort(by_key), limit, with_key(exact_commit_in)).await
         });
         let raw = |(id, commit): (String, Result<Commit, String>)| {
             let commit = commit.and_then(|commit| match commit.id.to_string() == id {
@@ -80,7 +88,12 @@ impl Shared {
     /// The pages from number `from` on, in order.
     pub(super) async fn pages(&self, from: u64, limit: usize) -> Result<Vec<Page>, StoreError> {
         let pages = self.pages.clone();
-        let filter = doc! { "_id": { "$gte": number(from) } };
+        // From the first one on also what has no number: it is not from this program, and an audit has to see it.
+        let filter = if from == 0 {
+            doc! {}
+        } else {
+            doc! { "_id": { "$gte": number(from) } }
+        };
         let found = self
             .ask(async move { collect(pages.find(filter).sort(doc! { "_id": 1 }), limit, with_key(page_in)).await });
         found.await?.into_iter().map(|found| self.page(found)).collect()
