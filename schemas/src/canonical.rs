@@ -33,13 +33,33 @@ pub fn canonical_bytes(value: &Value) -> Result<Vec<u8>, NotCanonical> {
 /// As [`canonical_bytes`].
 pub fn canonical_map_bytes(map: &Map<String, Value>) -> Result<Vec<u8>, NotCanonical> {
     check_map(map, &mut String::new())?;
-    checked_bytes(map)
+    if is_sorted(map) { sorted_bytes(map) } else { checked_bytes(map) }
 }
 
 /// The canonical bytes of what is known to have whole numbers up to 2^53 only.
 pub(crate) fn checked_bytes(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
     serde_json_canonicalizer::to_vec(value)
         .map_err(|error| NotCanonical { path: String::new(), value: error.to_string() })
+}
+
+/// The canonical bytes of what is known to have whole numbers up to 2^53 only, whose fields are declared in the order of
+/// their names, and whose maps are sorted: then the plain JSON is the canonical form, as both escape the same characters
+/// in the same way. Many times as fast as sorting; a property test holds it against [`checked_bytes`].
+pub(crate) fn sorted_bytes(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
+    serde_json::to_vec(value).map_err(|error| NotCanonical { path: String::new(), value: error.to_string() })
+}
+
+/// Whether the order of the keys as they are kept (by their bytes) is the canonical one (by UTF-16 code units): the two
+/// differ only beyond U+DFFF.
+pub(crate) fn is_sorted(fields: &Map<String, Value>) -> bool {
+    fn is_sorted_within(value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().all(is_sorted_within),
+            Value::Object(fields) => is_sorted(fields),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        }
+    }
+    fields.iter().all(|(key, value)| key.chars().all(|it| it < '\u{e000}') && is_sorted_within(value))
 }
 
 /// Whether a value has a canonical form.
@@ -124,6 +144,51 @@ mod tests {
         for bad in [json!(0.5), json!(MAX_EXACT_INTEGER + 1), json!(i64::MIN), json!(1e300)] {
             let error = canonical_bytes(&json!({ "a": [1, { "b": bad }] })).unwrap_err();
             assert_eq!(error.path, "/a/1/b");
+        }
+    }
+
+    mod sorted {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn json() -> impl Strategy<Value = Value> {
+            let leaf = prop_oneof![
+                any::<bool>().prop_map(Value::from),
+                any::<i32>().prop_map(Value::from),
+                ".*".prop_map(Value::from),
+                Just(Value::Null),
+            ];
+            leaf.prop_recursive(4, 24, 6, |inner| {
+                prop_oneof![
+                    proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                    fields(inner).prop_map(Value::Object),
+                ]
+            })
+        }
+
+        fn fields(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+            let key = prop_oneof![".{0,3}", "[a-z_]{0,8}", "[\u{d7f0}-\u{10010}\u{fff0}-\u{1000f}]{1,2}"];
+            proptest::collection::btree_map(key, value, 0..6).prop_map(|fields| fields.into_iter().collect())
+        }
+
+        proptest! {
+            #[test]
+            fn what_is_sorted_is_canonical_as_it_is(map in fields(json())) {
+                prop_assert_eq!(canonical_map_bytes(&map), checked_bytes(&map));
+                if is_sorted(&map) {
+                    prop_assert_eq!(sorted_bytes(&map), checked_bytes(&map));
+                }
+            }
+        }
+
+        #[test]
+        fn keys_that_utf_16_sorts_otherwise_are_noticed() {
+            let otherwise: Map<String, Value> =
+                [("\u{fb33}".to_owned(), 1.into()), ("\u{1f600}".to_owned(), 2.into())].into_iter().collect();
+            assert!(!is_sorted(&otherwise));
+            assert_ne!(sorted_bytes(&otherwise), checked_bytes(&otherwise));
+            assert_eq!(canonical_map_bytes(&otherwise), checked_bytes(&otherwise));
         }
     }
 }

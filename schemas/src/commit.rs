@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::canonical::{NotCanonical, canonical_map_bytes, check_canonical, check_map_at, checked_bytes};
+use crate::canonical::{
+    NotCanonical, canonical_map_bytes, check_canonical, check_map_at, checked_bytes, is_sorted, sorted_bytes,
+};
 use crate::event::Event;
 use crate::hash::Hash;
 use crate::ids::{EventId, ExecutionId, InvalidId, StreamId, WorkerId};
@@ -146,36 +148,37 @@ pub struct Commit {
     pub hash: Hash,
 }
 
-/// What of an event is hashed.
+/// What of an event is hashed. The fields stand in the order of their names, which is the canonical one.
 #[derive(Serialize)]
 struct HashedEvent<'a> {
-    event_id: EventId,
-    #[serde(rename = "type")]
-    type_name: &'a str,
-    schema_version: u32,
-    data: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content_hash: Option<Hash>,
+    data: &'a Map<String, Value>,
+    event_id: EventId,
+    schema_version: u32,
+    #[serde(rename = "type")]
+    type_name: &'a str,
 }
 
-/// What of a commit is hashed: all but the contents and the hash itself. What is not there is left out.
+/// What of a commit is hashed: all but the contents and the hash itself. What is not there is left out. The fields stand
+/// in the order of their names, which is the canonical one.
 #[derive(Serialize)]
 struct HashedCommit<'a> {
     #[serde(rename = "_id")]
     id: CommitId,
-    first_version: u64,
-    events: Vec<HashedEvent<'a>>,
-    recorded_at: Timestamp,
     actor: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    worker: Option<WorkerId>,
+    causation_id: Option<EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claim_epoch: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<ExecutionId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    causation_id: Option<EventId>,
+    events: Vec<HashedEvent<'a>>,
+    first_version: u64,
     prev_hash: Hash,
+    recorded_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<WorkerId>,
 }
 
 impl<'a> HashedCommit<'a> {
@@ -297,7 +300,7 @@ impl Commit {
             hash: Hash::ZERO,
         };
         commit.hash = commit.computed_hash()?;
-        let bytes = commit.to_json().len();
+        let bytes = commit.json_bytes();
         if bytes > MAX_COMMIT_BYTES {
             return Err(SealError::TooLarge { bytes });
         }
@@ -315,7 +318,10 @@ impl Commit {
         }
         check_canonical(&self.first_version.into())?;
         check_canonical(&self.claim_epoch.into())?;
-        checked_bytes(&HashedCommit::of(self)).map(|bytes| Hash::of(&bytes))
+        let hashed = HashedCommit::of(self);
+        let is_sorted = self.events.iter().all(|event| is_sorted(&event.data));
+        let bytes = if is_sorted { sorted_bytes(&hashed) } else { checked_bytes(&hashed) };
+        bytes.map(|bytes| Hash::of(&bytes))
     }
 
     /// Checks the commit by itself: its hash, and the content of each event that still has one.
@@ -357,6 +363,25 @@ impl Commit {
     pub fn is_same_append(&self, other: &Self) -> bool {
         let ids = |commit: &Self| commit.events.iter().map(|event| event.event_id).collect::<Vec<_>>();
         self.id == other.id && self.hash == other.hash && ids(self) == ids(other)
+    }
+
+    /// How many bytes the commit has as JSON text.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        struct Count(usize);
+        impl std::io::Write for Count {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0 += bytes.len();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut count = Count(0);
+        // As in `to_json`: there is no reason to refuse.
+        drop(serde_json::to_writer(&mut count, self));
+        count.0
     }
 
     /// The commit as JSON text.
@@ -407,6 +432,17 @@ mod tests {
     #[test]
     fn the_hash_of_a_commit_never_changes() {
         assert_eq!(commit().hash.to_string(), "0176af002d052432b81e9acfdde763f347b885e7b0a71ba868f340c599f38b97");
+    }
+
+    #[test]
+    fn what_is_hashed_stands_in_canonical_order() {
+        let mut commit = commit();
+        commit.worker = Some(WorkerId(Uuid::from_u128(3)));
+        commit.claim_epoch = Some(2);
+        commit.correlation_id = Some(ExecutionId(Uuid::from_u128(9)));
+        commit.causation_id = Some(EventId(Uuid::from_u128(4)));
+        let hashed = HashedCommit::of(&commit);
+        assert_eq!(sorted_bytes(&hashed), checked_bytes(&hashed));
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 64];
+        // Twice as many digits as bytes: there is room, and they are ASCII.
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -51,14 +54,11 @@ impl FromStr for Hash {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let invalid =
             || InvalidId { text: text.to_owned(), expected: "a SHA-256 hash (64 lower-case hexadecimal digits)" };
-        if text.len() != 64 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        let mut bytes = [0; 32];
+        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
             return Err(invalid());
         }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| invalid())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| invalid())?;
-        }
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| invalid())?;
         Ok(Self(bytes))
     }
 }

@@ -1,5 +1,24 @@
 //! A macro for types that are written as one string: `Serialize`, `Deserialize` and `JsonSchema` through their text.
 
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+/// Reads a type from its text, without a copy of the text.
+pub(crate) struct Text<T>(pub(crate) PhantomData<T>);
+
+impl<T: FromStr<Err: Display>> serde::de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// Implements `Serialize`, `Deserialize` and `JsonSchema` through `Display` and `FromStr`.
 macro_rules! text_serde {
     ($name:ty, $schema_name:literal, $pattern:literal) => {
@@ -10,8 +29,7 @@ macro_rules! text_serde {
         }
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(crate::text_serde::Text(std::marker::PhantomData))
             }
         }
         impl schemars::JsonSchema for $name {

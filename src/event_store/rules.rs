@@ -13,17 +13,17 @@ pub(crate) enum Admission {
     AlreadyThere,
 }
 
-/// Checks a commit by itself, and gives the JSON text that is stored.
-pub(crate) fn check_alone(commit: &Commit) -> Result<String, AppendError> {
+/// Checks a commit by itself.
+pub(crate) fn check_alone(commit: &Commit) -> Result<(), AppendError> {
     commit.check().map_err(|fault| invalid(commit.id, fault.to_string()))?;
     if commit.id.number == 0 || commit.first_version == 0 {
         return Err(invalid(commit.id, "numbers and versions begin at 1".to_owned()));
     }
-    let json = commit.to_json();
-    if json.len() > MAX_COMMIT_BYTES {
-        return Err(invalid(commit.id, format!("it has {} bytes and may have {MAX_COMMIT_BYTES}", json.len())));
+    let bytes = commit.json_bytes();
+    if bytes > MAX_COMMIT_BYTES {
+        return Err(invalid(commit.id, format!("it has {bytes} bytes and may have {MAX_COMMIT_BYTES}")));
     }
-    Ok(json)
+    Ok(())
 }
 
 /// Checks a commit against the end of its stream, and against the commit that is stored under its id, if one is.

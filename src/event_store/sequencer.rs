@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
+use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::StreamId;
 use testledger_schemas::page::{Page, PageEntry};
 
@@ -20,6 +21,37 @@ pub struct Sequenced {
     pub commit: bool,
     /// The end of its stream, as far as the stream has places.
     pub head: StreamHead,
+}
+
+/// A commit that waits for its place: what its entry and the check of its chain need.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its entry; what is wrong with the commit by itself is its fault.
+    pub entry: PageEntry,
+    first_version: u64,
+    prev_hash: Hash,
+}
+
+impl Candidate {
+    /// Of a commit that another process wrote: it is checked by itself.
+    #[must_use]
+    pub fn checked(commit: &Commit) -> Self {
+        let fault = commit.check().err().map(|fault| fault.to_string());
+        let trusted = Self::trusted(commit);
+        Self { entry: PageEntry { fault, ..trusted.entry }, ..trusted }
+    }
+
+    /// Of a commit that was checked before.
+    #[must_use]
+    pub fn trusted(commit: &Commit) -> Self {
+        Self { entry: PageEntry::of(commit), first_version: commit.first_version, prev_hash: commit.prev_hash }
+    }
+
+    /// Which commit.
+    #[must_use]
+    pub fn id(&self) -> CommitId {
+        self.entry.commit
+    }
 }
 
 /// What became of an offered commit.
@@ -59,19 +91,20 @@ impl Sequencer {
 
     /// Takes the next commit of the change stream, whose token follows it. A bad commit gets its place too, flagged:
     /// nothing halts because of it.
-    pub fn offer(&mut self, commit: &Commit, token: &str, sequenced: Sequenced) -> Offered {
-        if sequenced.commit || self.taken.contains(&commit.id) {
+    pub fn offer(&mut self, commit: &Candidate, token: &str, sequenced: Sequenced) -> Offered {
+        let id = commit.id();
+        if sequenced.commit || self.taken.contains(&id) {
             self.token = Some(token.to_owned());
             return Offered::Known;
         }
         if self.entries.len() >= MAX_PAGE_ENTRIES {
             return Offered::Full;
         }
-        let head = self.heads.get(&commit.id.stream).copied().unwrap_or(sequenced.head);
+        let head = self.heads.get(&id.stream).copied().unwrap_or(sequenced.head);
         let fault = fault_of(commit, head);
-        self.heads.insert(commit.id.stream, head_after(commit, head));
-        self.entries.push(PageEntry { fault, ..PageEntry::of(commit) });
-        self.taken.insert(commit.id);
+        self.heads.insert(id.stream, head_after(commit, head));
+        self.entries.push(PageEntry { fault, ..commit.entry.clone() });
+        self.taken.insert(id);
         self.token = Some(token.to_owned());
         Offered::Taken
     }
@@ -98,20 +131,21 @@ impl Sequencer {
 
 /// The end of a stream after a commit got its place, good or bad: what the next one has to continue.
 #[must_use]
-pub fn head_after(commit: &Commit, head: StreamHead) -> StreamHead {
-    if commit.id.number <= head.number {
+pub fn head_after(commit: &Candidate, head: StreamHead) -> StreamHead {
+    let number = commit.id().number;
+    if number <= head.number {
         return head;
     }
-    // Not `Commit::head`: a bad commit may have any numbers.
-    let version = commit.first_version.saturating_add(commit.events.len() as u64).saturating_sub(1);
-    StreamHead { number: commit.id.number, version, hash: commit.hash }
+    // A bad commit may have any numbers.
+    let version = commit.first_version.saturating_add(commit.entry.events).saturating_sub(1);
+    StreamHead { number, version, hash: commit.entry.hash }
 }
 
-fn fault_of(commit: &Commit, head: StreamHead) -> Option<String> {
-    if let Err(fault) = commit.check() {
-        return Some(fault.to_string());
+fn fault_of(commit: &Candidate, head: StreamHead) -> Option<String> {
+    if commit.entry.fault.is_some() {
+        return commit.entry.fault.clone();
     }
-    if commit.id.number != head.number.saturating_add(1) {
+    if commit.id().number != head.number.saturating_add(1) {
         return Some(format!("its number should be {}", head.number.saturating_add(1)));
     }
     if commit.first_version != head.version.saturating_add(1) {
@@ -125,7 +159,6 @@ mod tests {
     use proptest::prelude::*;
     use testledger_schemas::commit::Envelope;
     use testledger_schemas::event::ExecutionReady;
-    use testledger_schemas::hash::Hash;
     use testledger_schemas::ids::{EventId, LogId};
     use testledger_schemas::{ExecutionId, RecordedEvent, Timestamp};
     use uuid::Uuid;
@@ -168,8 +201,8 @@ mod tests {
         let commits = commits(1, 2);
         let mut sequencer = Sequencer::resume(genesis());
         assert_eq!((sequencer.token(), sequencer.seal()), (Some("0"), None));
-        assert_eq!(sequencer.offer(&commits[0], "1", NEW), Offered::Taken);
-        assert_eq!(sequencer.offer(&commits[1], "2", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[0]), "1", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[1]), "2", NEW), Offered::Taken);
         let page = sequencer.seal().unwrap();
         assert_eq!((page.number, page.token.as_deref(), faults(&page)), (1, Some("2"), vec![None, None]));
         assert_eq!(page.entries.iter().map(|entry| entry.commit).collect::<Vec<_>>(), [commits[0].id, commits[1].id]);
@@ -179,13 +212,13 @@ mod tests {
     fn a_commit_never_gets_a_second_place() {
         let commits = commits(1, 1);
         let mut sequencer = Sequencer::resume(genesis());
-        assert_eq!(sequencer.offer(&commits[0], "1", NEW), Offered::Taken);
-        assert_eq!(sequencer.offer(&commits[0], "2", NEW), Offered::Known);
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[0]), "1", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[0]), "2", NEW), Offered::Known);
         let page = sequencer.seal().unwrap();
         assert_eq!((page.entries.len(), page.token.as_deref()), (1, Some("2")));
         let mut next = Sequencer::resume(page);
         let sequenced = Sequenced { commit: true, head: commits[0].head() };
-        assert_eq!(next.offer(&commits[0], "3", sequenced), Offered::Known);
+        assert_eq!(next.offer(&Candidate::checked(&commits[0]), "3", sequenced), Offered::Known);
         assert_eq!((next.seal(), next.token()), (None, Some("3")), "what was passed over is not read again");
     }
 
@@ -196,17 +229,20 @@ mod tests {
         forged.actor = "eve".to_owned();
         let mut sequencer = Sequencer::resume(genesis());
         for (commit, token) in [&good[0], &forged, &good[2]].into_iter().zip(["1", "2", "3"]) {
-            assert_eq!(sequencer.offer(commit, token, NEW), Offered::Taken);
+            assert_eq!(sequencer.offer(&Candidate::checked(commit), token, NEW), Offered::Taken);
         }
         let gap = commits(2, 2).remove(1);
-        assert_eq!(sequencer.offer(&gap, "4", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&Candidate::checked(&gap), "4", NEW), Offered::Taken);
         let mut unchained = commits(3, 2).remove(1);
         unchained.prev_hash = Hash::ZERO;
         unchained.hash = unchained.computed_hash().unwrap();
         let head = commits(3, 1)[0].head();
-        assert_eq!(sequencer.offer(&unchained, "5", Sequenced { commit: false, head }), Offered::Taken);
+        assert_eq!(
+            sequencer.offer(&Candidate::checked(&unchained), "5", Sequenced { commit: false, head }),
+            Offered::Taken
+        );
         let wild = Commit { first_version: u64::MAX, ..commits(4, 1).remove(0) };
-        assert_eq!(sequencer.offer(&wild, "6", NEW), Offered::Taken);
+        assert_eq!(sequencer.offer(&Candidate::checked(&wild), "6", NEW), Offered::Taken);
         let page = sequencer.seal().unwrap();
         let flagged: Vec<_> = faults(&page).iter().map(Option::is_some).collect();
         assert_eq!(flagged, [false, true, false, true, true, true], "{:?}", faults(&page));
@@ -217,9 +253,9 @@ mod tests {
         let commits = commits(1, MAX_PAGE_ENTRIES + 1);
         let mut sequencer = Sequencer::resume(genesis());
         for commit in &commits[..MAX_PAGE_ENTRIES] {
-            assert_eq!(sequencer.offer(commit, "t", NEW), Offered::Taken);
+            assert_eq!(sequencer.offer(&Candidate::checked(commit), "t", NEW), Offered::Taken);
         }
-        assert_eq!(sequencer.offer(&commits[MAX_PAGE_ENTRIES], "u", NEW), Offered::Full);
+        assert_eq!(sequencer.offer(&Candidate::checked(&commits[MAX_PAGE_ENTRIES]), "u", NEW), Offered::Full);
         assert_eq!(sequencer.token(), Some("t"), "what was not taken is read again");
     }
 
@@ -238,7 +274,7 @@ mod tests {
                 for (place, commit) in all.iter().enumerate().skip(from).take(length) {
                     let placed = order.iter().filter(|id| **id == commit.id).count() == 1;
                     let head = order.len().checked_sub(1).map_or(StreamHead::EMPTY, |last| all[last].head());
-                    let _ = sequencer.offer(commit, &place.to_string(), Sequenced { commit: placed, head });
+                    let _ = sequencer.offer(&Candidate::checked(commit), &place.to_string(), Sequenced { commit: placed, head });
                 }
                 if let Some(page) = sequencer.seal() {
                     prop_assert!(page.entries.iter().all(|entry| entry.fault.is_none()));

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event_store::faults::Dice;
 use crate::event_store::memory::store::{Durable, Store};
-use crate::event_store::sequencer::{Offered, Sequencer};
+use crate::event_store::sequencer::{Candidate, Offered, Sequencer};
 
 /// The change stream brings a commit after 1 to so many milliseconds.
 const MAX_LAG_MS: u64 = 5;
@@ -54,7 +54,7 @@ fn offer(store: &Store, sequencer: &mut Sequencer, which: u64, place: u64) -> Of
     let id = usize::try_from(which).ok().and_then(|which| store.changes.get(which));
     // Commits are never taken out of the store: every id of the change stream has one.
     let Some(commit) = id.and_then(|id| store.commits.get(id)) else { return Offered::Known };
-    sequencer.offer(commit, &(place + 1).to_string(), store.sequenced(commit.id))
+    sequencer.offer(&Candidate::checked(commit), &(place + 1).to_string(), store.sequenced(commit.id))
 }
 
 /// The token of this change stream is the number of commits before what follows.

@@ -10,7 +10,7 @@ use testledger_schemas::page::Page;
 use tokio::sync::watch;
 
 use crate::event_store::rules::{self, Admission};
-use crate::event_store::sequencer::{Sequenced, head_after};
+use crate::event_store::sequencer::{Candidate, Sequenced, head_after};
 use crate::event_store::{AppendError, StoreError};
 
 /// What all handles share.
@@ -99,7 +99,7 @@ impl Store {
             if let Some(commit) = self.commits.get(&entry.commit) {
                 let stream = entry.commit.stream;
                 let head = self.sequenced.get(&stream).copied().unwrap_or(StreamHead::EMPTY);
-                self.sequenced.insert(stream, head_after(commit, head));
+                self.sequenced.insert(stream, head_after(&Candidate::trusted(commit), head));
             }
         }
         self.pages.push(page);

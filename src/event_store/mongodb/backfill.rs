@@ -15,7 +15,7 @@ use crate::event_store::mongodb::changes;
 use crate::event_store::mongodb::documents::commit_in;
 use crate::event_store::mongodb::place::{self, Placed};
 use crate::event_store::mongodb::shared::{STATE, Shared};
-use crate::event_store::sequencer::{MAX_PAGE_ENTRIES, Offered, Sequenced, Sequencer, head_after};
+use crate::event_store::sequencer::{Candidate, MAX_PAGE_ENTRIES, Offered, Sequenced, Sequencer, head_after};
 
 /// So many commits are compared with the pages at once.
 const COMPARED_AT_ONCE: usize = 1000;
@@ -99,7 +99,7 @@ struct Filling<'a> {
     shared: &'a Arc<Shared>,
     last: Page,
     /// Commits without a place, each with the end of its stream before it.
-    pending: Vec<(Commit, StreamHead)>,
+    pending: Vec<(Candidate, StreamHead)>,
     /// The last commit that was met, with its stream's end after it.
     head: Option<(CommitId, StreamHead)>,
 }
@@ -114,9 +114,10 @@ impl Filling<'_> {
                 Some((before, head)) if before.stream == commit.id.stream => head,
                 Some(_) | None => StreamHead::EMPTY,
             };
-            self.head = Some((commit.id, head_after(&commit, head)));
+            let candidate = Candidate::checked(&commit);
+            self.head = Some((commit.id, head_after(&candidate, head)));
             if !placed.contains(&commit.id) {
-                self.pending.push((commit, head));
+                self.pending.push((candidate, head));
             }
             if self.pending.len() >= MAX_PAGE_ENTRIES && !self.seal().await? {
                 return Ok(false);

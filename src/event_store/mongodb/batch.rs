@@ -31,8 +31,8 @@ pub(super) async fn write(shared: &Arc<Shared>, known: &mut Known, group: Vec<Ap
     if due.is_empty() {
         return;
     }
-    due.iter().for_each(|append| shared.unplaced.sent(append.commit.id));
-    let documents: Vec<RawDocumentBuf> = due.iter().map(|append| append.document.clone()).collect();
+    due.iter().for_each(|append| shared.unplaced.sent(&append.commit, &append.document));
+    let documents: Vec<Arc<RawDocumentBuf>> = due.iter().map(|append| Arc::clone(&append.document)).collect();
     shared.batches.fetch_add(1, Ordering::Relaxed);
     let commits = shared.commits.clone();
     let sent = shared.store.attempt(async move { commits.insert_many(documents).ordered(false).await }).await;

@@ -7,13 +7,14 @@ use mongodb::bson::{RawDocument, RawDocumentBuf, deserialize_from_document, doc,
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::{ChangeStreamEvent, ResumeToken};
 use mongodb::error::{Error, Result};
-use testledger_schemas::commit::Commit;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::event_store::mongodb::documents::{commit_in, key_of};
 use crate::event_store::mongodb::shared::Shared;
+use crate::event_store::queue::{room, room_for};
+use crate::event_store::sequencer::Candidate;
 
-/// So many changes may be read ahead of the sequencer.
+/// So many changes may be read ahead of the sequencer, and no more than fit into the room of a queue.
 const AHEAD: usize = 1024;
 /// How long the server waits for a change before it says that there is none: also how long the end of following takes.
 const AWAIT: Duration = Duration::from_millis(200);
@@ -28,7 +29,7 @@ const TOKEN: &str = "_data";
 /// What the change stream tells.
 pub(super) enum Change {
     /// A commit became durable. Boxed, as it is far larger than the rest.
-    Commit(Box<Commit>, String),
+    Commit(Box<Arrived>),
     /// What is no commit was put among them, by another hand: it gets no place, and an audit names it.
     Foreign(String),
     /// Nothing more for now; nothing of interest before this token was left out.
@@ -37,6 +38,13 @@ pub(super) enum Change {
     Invalidated,
     /// The stream failed.
     Failed(Error),
+}
+
+/// A commit, the token after it, and its room among those that were read ahead.
+pub(super) struct Arrived {
+    pub(super) commit: Candidate,
+    pub(super) token: String,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Starts reading after a token; ends when nobody listens any more.
@@ -55,6 +63,7 @@ pub(super) fn follow(shared: &Arc<Shared>, token: String) -> mpsc::Receiver<Chan
 async fn read(shared: &Shared, token: &str, tell: &mpsc::Sender<Change>) -> Result<()> {
     let resume: ResumeToken = deserialize_from_document(doc! { TOKEN: token })?;
     let mut stream = open(shared, Some(resume)).await?;
+    let room = room();
     let first = token_of(&stream)?.filter(|first| first != token);
     if let Some(first) = first
         && tell.send(Change::Idle(first)).await.is_err()
@@ -63,7 +72,12 @@ async fn read(shared: &Shared, token: &str, tell: &mpsc::Sender<Change>) -> Resu
     }
     while !tell.is_closed() {
         let change = match stream.next_if_any().await? {
-            Some(event) => change_in(&event),
+            Some(event) => {
+                let room = Arc::clone(&room).acquire_many_owned(room_for(event.as_bytes().len())).await;
+                // The room is never closed.
+                let Ok(room) = room else { return Ok(()) };
+                change_in(shared, &event, room)
+            }
             None if !stream.is_alive() => Some(Change::Invalidated),
             None => token_of(&stream)?.map(Change::Idle),
         };
@@ -105,14 +119,15 @@ fn token_of(stream: &ChangeStream<RawDocumentBuf>) -> Result<Option<String>> {
     Ok(token.as_document().and_then(|token| token.get_str(TOKEN).ok()).map(ToOwned::to_owned))
 }
 
-fn change_in(event: &RawDocument) -> Option<Change> {
+fn change_in(shared: &Shared, event: &RawDocument, room: OwnedSemaphorePermit) -> Option<Change> {
     if event.get_str("operationType").ok() != Some("insert") {
         return Some(Change::Invalidated);
     }
     let document = event.get_document("fullDocument").ok()?;
     let token = event.get_document("_id").ok()?.get_str(TOKEN).ok()?.to_owned();
-    match commit_in(document) {
-        Ok(commit) => Some(Change::Commit(Box::new(commit), token)),
+    let own = shared.unplaced.candidate_in(document);
+    match own.map_or_else(|| commit_in(document).map(|commit| Candidate::checked(&commit)), Ok) {
+        Ok(commit) => Some(Change::Commit(Box::new(Arrived { commit, token, _room: room }))),
         Err(error) => {
             tracing::warn!(key = key_of(document), error, "a document among the commits is none: it gets no place");
             Some(Change::Foreign(token))

@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// The pause between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long the server waits for the majority before it says that it does not know.
-const MAJORITY_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const MAJORITY_TIMEOUT: Duration = Duration::from_secs(8);
 /// So many connections at the most.
 const MAX_CONNECTIONS: u32 = 32;
 /// So many are kept ready: the driver sets up no more than two at a time, so a burst on a cold pool waits.

@@ -123,7 +123,7 @@ impl EventLog for MongoLog {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.lock().await.clone().ok_or_else(closed)?;
         // From here on it is done, whether anybody waits for the answer or not.
-        jobs.send(Append { commit, document, reply, _room: room }).map_err(|_| closed())?;
+        jobs.send(Append { commit, document: Arc::new(document), reply, _room: room }).map_err(|_| closed())?;
         drop(jobs);
         answer.await.unwrap_or_else(|_| Err(closed()))
     }

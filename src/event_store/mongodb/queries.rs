@@ -10,6 +10,7 @@ use testledger_schemas::page::Page;
 
 use std::collections::{HashMap, HashSet};
 
+use crate::event_store::mongodb::connect::MAJORITY_TIMEOUT;
 use crate::event_store::mongodb::documents::{commit_in, exact_commit_in, key_of, page_in};
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::{RawCommit, StoreError};
@@ -55,8 +56,12 @@ impl Shared {
     pub(super) async fn commit_for_certain(&self, id: CommitId) -> Result<Option<Commit>, StoreError> {
         let commits = self.commits.clone();
         let filter = doc! { "_id": id.to_string() };
-        let found =
-            self.ask(async move { commits.find_one(filter).read_concern(ReadConcern::linearizable()).await }).await?;
+        let found = self
+            .ask(async move {
+                let found = commits.find_one(filter).read_concern(ReadConcern::linearizable());
+                found.max_time(MAJORITY_TIMEOUT).await
+            })
+            .await?;
         found.map(|document| self.readable(key_of(&document), commit_in(&document))).transpose()
     }
 

@@ -9,21 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use testledger_schemas::commit::{Commit, CommitId, StreamHead};
+use testledger_schemas::commit::{CommitId, StreamHead};
 use testledger_schemas::ids::StreamId;
 use testledger_schemas::page::Page;
 use tokio::sync::{mpsc, watch};
 
 use crate::event_store::StoreError;
 use crate::event_store::mongodb::backfill;
-use crate::event_store::mongodb::changes::{self, Change};
+use crate::event_store::mongodb::changes::{self, Arrived, Change};
 use crate::event_store::mongodb::errors::{code_of, codes, is_history_lost};
 use crate::event_store::mongodb::idle::Idle;
 use crate::event_store::mongodb::place::{self, Placed};
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::sequencer::{MAX_PAGE_ENTRIES, Offered, Sequenced, Sequencer, head_after};
 
-/// How long an acknowledged commit of this process waits before its sequencer stops standing by.
+/// How long an acknowledged commit of this process waits, and no page comes at all, before its sequencer stops standing
+/// by. One that is slow but at work is left alone: more readers of the change stream would make it slower.
 const TAKE_OVER_AFTER: Duration = Duration::from_millis(100);
 /// After so long without a new position every sequencer looks for itself.
 const QUIET: Duration = Duration::from_secs(1);
@@ -117,7 +118,8 @@ async fn rest(shared: &Shared, pause: &mut Duration) {
 async fn stand_by(shared: &Shared) {
     let is_needed = || {
         let waits = shared.unplaced.longest_wait().is_some_and(|wait| wait >= TAKE_OVER_AFTER);
-        waits || shared.head.quiet_for() >= QUIET
+        let quiet = shared.head.quiet_for();
+        (waits && quiet >= TAKE_OVER_AFTER) || quiet >= QUIET
     };
     let waiting = async {
         while !is_needed() {
@@ -199,7 +201,7 @@ impl Sequencing<'_> {
             let mut is_idle = false;
             for change in changes {
                 match change {
-                    Change::Commit(commit, token) => commits.push((commit, token)),
+                    Change::Commit(arrived) => commits.push(*arrived),
                     Change::Foreign(token) => self.idle.passed(token),
                     Change::Idle(token) => {
                         is_idle = true;
@@ -247,14 +249,14 @@ impl Sequencing<'_> {
     }
 
     /// Gives commits their places. Those that have one already are passed over.
-    async fn place(&mut self, commits: &[(Box<Commit>, String)]) -> Result<(), Ended> {
+    async fn place(&mut self, commits: &[Arrived]) -> Result<(), Ended> {
         self.look_up_heads(commits).await?;
         let mut known: HashSet<CommitId> = HashSet::new();
         loop {
             let mut sequencer = self.sequencer.clone();
-            for (commit, token) in commits {
-                let head = self.heads.get(&commit.id.stream).copied().unwrap_or(StreamHead::EMPTY);
-                let sequenced = Sequenced { commit: known.contains(&commit.id), head };
+            for Arrived { commit, token, .. } in commits {
+                let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
+                let sequenced = Sequenced { commit: known.contains(&commit.id()), head };
                 // As many commits as a page holds at the most: it is never full.
                 let offered = sequencer.offer(commit, token, sequenced);
                 debug_assert_ne!(offered, Offered::Full);
@@ -281,19 +283,19 @@ impl Sequencing<'_> {
         self.sequencer = Sequencer::resume(page);
     }
 
-    fn remember(&mut self, commits: &[(Box<Commit>, String)]) {
+    fn remember(&mut self, commits: &[Arrived]) {
         if self.heads.len() > REMEMBERED_HEADS {
             self.heads.clear();
         }
-        for (commit, _) in commits {
-            let head = self.heads.get(&commit.id.stream).copied().unwrap_or(StreamHead::EMPTY);
-            self.heads.insert(commit.id.stream, head_after(commit, head));
+        for Arrived { commit, .. } in commits {
+            let head = self.heads.get(&commit.id().stream).copied().unwrap_or(StreamHead::EMPTY);
+            self.heads.insert(commit.id().stream, head_after(commit, head));
         }
     }
 
     /// A stream that was not met lately: the commit before stands for its end, as it became durable before.
-    async fn look_up_heads(&mut self, commits: &[(Box<Commit>, String)]) -> Result<(), StoreError> {
-        let ids = commits.iter().map(|(commit, _)| commit.id);
+    async fn look_up_heads(&mut self, commits: &[Arrived]) -> Result<(), StoreError> {
+        let ids = commits.iter().map(|arrived| arrived.commit.id());
         let unknown = ids.filter(|id| id.number > 1 && !self.heads.contains_key(&id.stream));
         let before: Vec<CommitId> = unknown.map(|id| CommitId { number: id.number - 1, ..id }).collect();
         if before.is_empty() {

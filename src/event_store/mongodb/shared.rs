@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mongodb::Collection;
-use mongodb::bson::RawDocumentBuf;
-use testledger_schemas::commit::CommitId;
+use mongodb::bson::{RawDocument, RawDocumentBuf};
+use testledger_schemas::commit::{Commit, CommitId};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::event_store::StoreError;
 use crate::event_store::mongodb::connect::MongoStore;
+use crate::event_store::sequencer::Candidate;
 
 /// One document for each append.
 pub(super) const COMMITS: &str = "commits";
@@ -113,25 +114,48 @@ impl Head {
     }
 }
 
-/// The commits of this process that no page is known to have. Bounded by the writer's queue and what a stalled
-/// sequencer leaves; each is an id and a time.
+/// The commits of this process that no page is known to have, as they were sent. Bounded by the writer's queue and by what
+/// a stalled sequencer leaves, up to [`MAX_UNPLACED`].
 #[derive(Default)]
 pub(super) struct Unplaced {
-    /// With the time of the acknowledgement, once it has come.
-    open: Mutex<HashMap<CommitId, Option<Instant>>>,
+    open: Mutex<HashMap<CommitId, Sent>>,
     none_left: Notify,
+}
+
+/// More are not remembered: their places come all the same.
+const MAX_UNPLACED: usize = 16_384;
+
+struct Sent {
+    candidate: Candidate,
+    document: Arc<RawDocumentBuf>,
+    /// When it was acknowledged, once it was.
+    since: Option<Instant>,
 }
 
 impl Unplaced {
     /// A commit is on its way.
-    pub(super) fn sent(&self, id: CommitId) {
-        self.open().insert(id, None);
+    pub(super) fn sent(&self, commit: &Commit, document: &Arc<RawDocumentBuf>) {
+        let mut open = self.open();
+        if open.len() < MAX_UNPLACED {
+            let sent = Sent { candidate: Candidate::trusted(commit), document: Arc::clone(document), since: None };
+            open.insert(commit.id, sent);
+        }
+    }
+
+    /// The commit in a document, if it is byte by byte one that this process sent: that one was checked before.
+    pub(super) fn candidate_in(&self, document: &RawDocument) -> Option<Candidate> {
+        let open = self.open();
+        if open.is_empty() {
+            return None;
+        }
+        let sent = open.get(&document.get_str("_id").ok()?.parse().ok()?)?;
+        (sent.document.as_bytes() == document.as_bytes()).then(|| sent.candidate.clone())
     }
 
     /// It is durable. Its page may have come before: then nothing is open.
     pub(super) fn acknowledged(&self, id: CommitId) {
-        if let Some(since) = self.open().get_mut(&id) {
-            *since = Some(Instant::now());
+        if let Some(sent) = self.open().get_mut(&id) {
+            sent.since = Some(Instant::now());
         }
     }
 
@@ -151,7 +175,7 @@ impl Unplaced {
 
     /// How long the oldest acknowledged one has waited for its place.
     pub(super) fn longest_wait(&self) -> Option<Duration> {
-        self.open().values().flatten().min().map(Instant::elapsed)
+        self.open().values().filter_map(|sent| sent.since).min().map(|since| since.elapsed())
     }
 
     /// Those that wait.
@@ -177,7 +201,7 @@ impl Unplaced {
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<CommitId, Option<Instant>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<CommitId, Sent>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,7 +19,7 @@ const REMEMBERED_HEADS: usize = 16_384;
 /// A commit that passed the checks that need no store, as it will be stored.
 pub(super) struct Append {
     pub(super) commit: Commit,
-    pub(super) document: RawDocumentBuf,
+    pub(super) document: Arc<RawDocumentBuf>,
     pub(super) reply: oneshot::Sender<Result<(), AppendError>>,
     /// Its room in the queue, free again when it is answered.
     pub(super) _room: OwnedSemaphorePermit,

@@ -98,7 +98,8 @@ impl SqliteLog {
 #[async_trait]
 impl EventLog for SqliteLog {
     async fn append(&self, commit: Commit) -> Result<(), AppendError> {
-        let json = rules::check_alone(&commit)?;
+        rules::check_alone(&commit)?;
+        let json = commit.to_json();
         self.submit(json.len(), |reply| Job::Append(Append { commit, json, reply })).await
     }
 

@@ -25,7 +25,9 @@ async fn work(views: Views, total: u64) -> u64 {
             Ok(progress) if progress.position >= total => return failures,
             Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             Err(CatchUpError::Store(_)) => failures += 1,
-            Err(error @ (CatchUpError::Feed(_) | CatchUpError::Contended)) => panic!("{error}"),
+            Err(error @ (CatchUpError::Feed(_) | CatchUpError::Contended | CatchUpError::EndlessEcho { .. })) => {
+                panic!("{error}")
+            }
         }
     }
 }

@@ -72,7 +72,9 @@ impl Projection for Samples {
         vec![]
     }
 
-    fn hear(&self, _: &mut Sample, (): &(), _: u64) {}
+    fn hear(&self, _: &mut Sample, (): &(), _: u64) -> Vec<(String, ())> {
+        vec![]
+    }
 }
 
 impl Listed for Samples {}
