@@ -174,7 +174,7 @@ impl Case {
         let whole = began.elapsed();
         assert_eq!(events.len(), 2);
         (self.index, self.open) = (next, run_of(next));
-        Cost { load, act: whole - load, append: self.journal.latencies.last().unwrap() }
+        Cost { load, act: whole - load, append: self.journal.latencies.all.last().unwrap() }
     }
 }
 

@@ -241,6 +241,11 @@ impl Audit<'_> {
     ) -> Result<(), StoreError> {
         let is_open = |checker: &Checker, it: &Suspect| !it.id.is_some_and(|id| checker.has_place(id));
         suspects.retain(|it| is_open(&self.checker, it));
+        // No sequencer ever comes to these.
+        for Suspect { row, unreadable, .. } in suspects.extract_if(.., |it| it.id.is_none() || it.unreadable.is_some())
+        {
+            self.checker.find(Finding::CommitWithoutPage { row, unreadable });
+        }
         let mut passed_over = true;
         if let Sequencing::Behind { grace } = sequencing {
             let until = Instant::now() + grace;
@@ -251,8 +256,8 @@ impl Audit<'_> {
             }
             passed_over = self.next_page > walked;
         }
-        for Suspect { id, row, unreadable } in suspects {
-            if passed_over || id.is_none() || unreadable.is_some() {
+        for Suspect { row, unreadable, .. } in suspects {
+            if passed_over {
                 self.checker.find(Finding::CommitWithoutPage { row, unreadable });
             } else {
                 self.checker.note_unsequenced();

@@ -37,4 +37,6 @@ pub struct RunResult {
     pub overhead_parts: OverheadParts,
     /// How long this program's appends took until they were durable.
     pub appends: OverheadSummary,
+    /// The same, of those appends only that turned an execution from one status to another.
+    pub transitions: OverheadSummary,
 }

@@ -197,7 +197,8 @@ async fn run_one(
             anchor,
             overhead: engine.overheads.summary(),
             overhead_parts: engine.overheads.parts(),
-            appends: engine.journal.latencies.summary(),
+            appends: engine.journal.latencies.all.summary(),
+            transitions: engine.journal.latencies.transitions.summary(),
         };
         let text = serde_json::to_string(&result).map_err(|error| Failure::new(Exit::Internal, error))?;
         writeln!(std::io::stdout(), "{text}")?;

@@ -106,6 +106,9 @@ impl Execution {
             }
             match self.journal.append(self.place(&state), events).await {
                 Ok(appended) => {
+                    if self.state.status.is_some() && self.state.status != state.status {
+                        self.journal.latencies.transitions.add(appended.took);
+                    }
                     self.state = state;
                     self.head = appended.head;
                     self.last_event = appended.last_event;

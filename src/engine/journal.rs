@@ -37,11 +37,20 @@ pub struct Journal {
     /// What this engine wrote.
     pub own: OwnCommits,
     /// How long its appends took until they were durable.
-    pub latencies: Durations,
+    pub latencies: AppendLatencies,
 }
 
 /// A journal that is shared by everything in this process.
 pub type SharedJournal = Arc<Journal>;
+
+/// How long appends took until they were durable, the waiting in every queue included.
+#[derive(Default)]
+pub struct AppendLatencies {
+    /// All of them.
+    pub all: Durations,
+    /// Those that turned an execution from one status to another.
+    pub transitions: Durations,
+}
 
 /// What an append has led to.
 pub struct Appended {
@@ -51,6 +60,8 @@ pub struct Appended {
     pub last_event: Option<EventId>,
     /// The events.
     pub events: Arc<Vec<Event>>,
+    /// How long it took until they were durable.
+    pub took: Duration,
 }
 
 /// The commits this engine wrote and has not yet met again when following the log: it need not read its own. They are
@@ -150,13 +161,14 @@ impl Journal {
             self.own.take(hash);
             return Err(error.into());
         }
-        self.latencies.add(began.elapsed());
+        let took = began.elapsed();
+        self.latencies.all.add(took);
         let events = Arc::new(events);
         if let Some(execution) = place.stream.execution() {
             let acknowledged = Acknowledged { execution, recorded_at, events: Arc::clone(&events) };
             self.bus.publish(Update::Acknowledged(acknowledged));
         }
-        Ok(Appended { head, last_event, events })
+        Ok(Appended { head, last_event, events, took })
     }
 
     fn seal(&self, place: Place, events: &[Event]) -> Result<Commit, ExecutionError> {

@@ -32,8 +32,8 @@ use crate::bus::{Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::follow::Followed;
-use crate::engine::journal::{AppendRefused, Journal, OwnCommits, Place, SharedJournal};
-use crate::engine::overhead::{Durations, Overheads};
+use crate::engine::journal::{AppendLatencies, AppendRefused, Journal, OwnCommits, Place, SharedJournal};
+use crate::engine::overhead::Overheads;
 use crate::engine::request::Requests;
 use crate::engine::stop::Stop;
 use crate::engine::watch::Watched;
@@ -42,7 +42,7 @@ use crate::event_store::patient::PatientLog;
 use crate::execution::Refusal;
 use crate::ports::clock::SharedClock;
 use crate::ports::ids::SharedIds;
-use crate::settings::{self, Settings};
+use crate::settings::{Settings, address};
 use crate::steps::context::LiveSink;
 use crate::steps::http::HttpClient;
 use crate::steps::launcher::SharedLauncher;
@@ -113,12 +113,14 @@ impl Engine {
             bus: Bus::default(),
             store_patience: parts.settings.store_patience,
             own: OwnCommits::default(),
-            latencies: Durations::default(),
+            latencies: AppendLatencies::default(),
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());
-        // Commands inherit the environment, and with it perhaps the address of the store.
-        let secrets = settings::address::secrets(&parts.settings.store);
+        // Commands inherit the environment, and with it perhaps the address of a store, which a flag may have overruled.
+        let inherited = parts.environment.get(address::VARIABLE);
+        let stores = [Some(&parts.settings.store), inherited].into_iter().flatten();
+        let secrets: Vec<String> = stores.flat_map(|store| address::secrets(store)).collect();
         let engine = Arc::new(Self {
             slots: Arc::new(Semaphore::new(parts.settings.max_concurrent)),
             settings: parts.settings,

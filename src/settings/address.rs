@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+/// The environment variable that names a store.
+pub const VARIABLE: &str = "TESTLEDGER_STORE";
 /// What stands where a password was.
 const MASK: &str = "***";
 

@@ -31,7 +31,7 @@ fn a_killed_engine_leaves_no_process_and_a_truthful_log() {
         run.signal(Signal::SIGKILL);
         run.wait();
         place.no_process_is_left();
-        if place.store().exists() {
+        if place.store.has_log() {
             check(&place, seed);
         }
         place.run(&["run", "--", "true"]).expect(0);

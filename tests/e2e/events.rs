@@ -94,7 +94,7 @@ fn a_reader_that_has_seen_enough_is_no_error_to_report() {
     let program = env!("CARGO_BIN_EXE_testledger");
     let mut command = Command::new("sh");
     command.args(["-c", &format!("for i in 1 2 3 4 5 6 7 8; do '{program}' events --json --follow | head -n 1; done")]);
-    command.current_dir(place.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    place.prepare(&mut command);
     let writer = place.start(&["run", "--", "sh", "-c", "sleep 2"]);
     let ended = crate::support::spawn(command).wait();
     writer.wait();

@@ -1,4 +1,4 @@
-//! End to end: the built program, real processes, real files. Every test has a folder and a store of its own.
+//! End to end on SQLite: the built program, real processes, real files. Every test has a folder and a store of its own.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
@@ -12,7 +12,11 @@ mod runs;
 mod secrets;
 mod selection;
 mod service;
+mod sqlite;
 mod stores;
 mod support;
 mod timeouts;
 mod wrapped;
+
+/// What [`support::Place`] has a store from.
+use sqlite::store;

@@ -131,7 +131,8 @@ fn settings_show_where_they_come_from() {
     let place = Place::new().env("TESTLEDGER_JOBS", "7");
     place.file("testledger.toml", "grace = \"3s\"\njobs = 5\n");
     let said = place.run(&["settings"]).expect(0).out();
-    for wanted in ["jobs = 7", "grace = \"3s\"", "TESTLEDGER_GRACE", "store = \"sqlite:.testledger/ledger.db\""] {
+    let store = format!("store = \"{}\"", place.store.setting().unwrap_or("sqlite:.testledger/ledger.db"));
+    for wanted in ["jobs = 7", "grace = \"3s\"", "TESTLEDGER_GRACE", &store] {
         assert!(said.contains(wanted), "{wanted}: {said}");
     }
     // What is printed is a settings file.
@@ -163,11 +164,9 @@ fn erased_content_is_gone_everywhere_and_the_log_verifies_and_names_it() {
     place.run(&["run", "--", "echo", "another"]).expect(0);
     let id = place.executions()[1]["id"].as_str().unwrap().to_owned();
     let held = |place: &Place| -> Vec<String> {
-        let files = std::fs::read_dir(place.store().parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
-        let with = files.filter(|path| {
-            std::fs::read(path).unwrap().windows(personal.len()).any(|part| part == personal.as_bytes())
-        });
-        with.map(|path| path.display().to_string()).collect()
+        let contents = place.store.contents().into_iter();
+        let with = contents.filter(|(_, bytes)| bytes.windows(personal.len()).any(|part| part == personal.as_bytes()));
+        with.map(|(name, _)| name).collect()
     };
     assert!(!held(&place).is_empty());
     place.run(&["audit", "erase", "--execution", &id]).expect(2);

@@ -7,11 +7,11 @@ use base64::Engine;
 use crate::service::{self, TOKEN};
 use crate::support::Place;
 
-const SECRET: &str = "hunter2-correct-horse-battery";
+pub const SECRET: &str = "hunter2-correct-horse-battery";
 
 /// Everything that the place holds and the program says.
-fn everything(place: &Place) -> Vec<(String, Vec<u8>)> {
-    let mut all = vec![];
+pub fn everything(place: &Place) -> Vec<(String, Vec<u8>)> {
+    let mut all = place.store.contents();
     collect(place.path(), &mut all);
     let ids = place.executions().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
     for args in
@@ -29,7 +29,7 @@ fn everything(place: &Place) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-fn collect(folder: &Path, all: &mut Vec<(String, Vec<u8>)>) {
+pub fn collect(folder: &Path, all: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let path = entry.path();
         if path.is_dir() {
@@ -51,7 +51,7 @@ fn encodings(secret: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn appears_nowhere(secret: &str, all: &[(String, Vec<u8>)]) {
+pub fn appears_nowhere(secret: &str, all: &[(String, Vec<u8>)]) {
     for text in encodings(secret) {
         for (name, bytes) in all {
             let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
@@ -152,6 +152,23 @@ fn a_plan_that_holds_a_secret_in_clear_is_refused() {
     let ended = place.plan(plan, &["--param", &format!("t={SECRET}")]).expect(2);
     assert!(ended.err().contains("env.API_TOKEN") && !ended.err().contains(SECRET), "{}", ended.all());
     place.plan(&plan.replace("t: x", &format!("t: {SECRET}")), &[]).expect(2);
-    assert!(!place.store().exists());
+    assert!(place.store.is_untouched());
     place.plan(plan, &[]).expect(0);
+}
+
+/// Commands inherit TESTLEDGER_STORE, even where a flag names another store.
+#[test]
+fn a_password_in_an_address_that_is_not_used_appears_nowhere() {
+    let place = Place::new().env("TESTLEDGER_STORE", &format!("mongodb://ada:{SECRET}@127.0.0.1:1/x?replicaSet=rs0"));
+    let settings = place.run(&["settings"]).expect(0);
+    assert!(settings.out().contains("mongodb://ada:***@127.0.0.1:1/x"), "{}", settings.all());
+    place.file("plan.yaml", "suite: s\ncases: [{ id: c, steps: [{ id: a, run: 'env; env >&2; exit 1' }] }]\n");
+    let ran = place.run(&["run", "plan.yaml", "--no-capture", "--store", "sqlite:here.db"]).expect(100);
+    assert!(ran.out().contains("mongodb://ada:***@127.0.0.1:1/x"), "{}", ran.all());
+    let mut all = vec![];
+    collect(place.path(), &mut all);
+    for (name, ended) in [("settings", settings), ("the run", ran)] {
+        all.push((name.to_owned(), [ended.stdout, ended.stderr].concat()));
+    }
+    appears_nowhere(SECRET, &all);
 }

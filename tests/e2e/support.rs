@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: a folder with a store, the program started in it, and its answers read back.
+//! What the end-to-end tests share: a folder and a store, the program started on them, and its answers read back.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::store::Store;
+
 /// A guard against hanging, far beyond what anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The wait between two looks.
@@ -15,8 +17,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Set in everything that a place starts: so its processes are found, whatever became of their parents.
 const MARK: &str = "TESTLEDGER_E2E_MARK";
 
-/// A folder with a store in it. All processes that are started here bear its mark.
+/// A folder with a store of its own. All processes that are started here bear its mark.
 pub struct Place {
+    pub store: Store,
     folder: tempfile::TempDir,
     mark: String,
     env: Vec<(String, String)>,
@@ -99,9 +102,14 @@ impl Started {
 
 impl Place {
     pub fn new() -> Self {
+        Self::with(Store::new)
+    }
+
+    /// A place whose store is made for its folder.
+    pub fn with(store: impl FnOnce(&Path) -> Store) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mark = uuid::Uuid::new_v4().to_string();
-        Self { folder, mark, env: vec![] }
+        Self { store: store(folder.path()), folder, mark, env: vec![] }
     }
 
     /// One more variable for everything that is started here.
@@ -114,11 +122,6 @@ impl Place {
         self.folder.path()
     }
 
-    /// The file of the store.
-    pub fn store(&self) -> PathBuf {
-        self.path().join(".testledger/ledger.db")
-    }
-
     /// Writes a file and gives its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
@@ -129,11 +132,18 @@ impl Place {
     /// The command that starts the program here, with nothing of this process's settings.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_testledger"));
-        command.args(args).current_dir(self.path()).env_clear();
+        command.args(args);
+        self.prepare(&mut command);
+        command
+    }
+
+    /// Makes any command one of this place: its folder, its store, its mark, and pipes for its output.
+    pub fn prepare(&self, command: &mut Command) {
+        command.current_dir(self.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.path());
+        command.envs(self.store.setting().map(|store| ("TESTLEDGER_STORE", store)));
         command.env(MARK, &self.mark).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
     }
 
     /// Starts the program.

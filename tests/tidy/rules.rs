@@ -176,6 +176,8 @@ pub const HOSTS: &[&str] = &[
     "X",
     "c",
     "host",
+    "HOST",
+    "ada",
     "a",
     "h",
     "a.b",

@@ -74,7 +74,8 @@ impl MongoLog {
     ///
     /// # Errors
     /// [`StoreError::Refused`] for another program's collections, a newer format or missing rights, each with the mend;
-    /// [`StoreError::Unavailable`] if the store does not answer.
+    /// [`StoreError::Damaged`] for a log that lost its beginning; [`StoreError::Unavailable`] if the store does not
+    /// answer.
     pub async fn open(store: MongoStore) -> Result<Arc<Self>, StoreError> {
         let shared = Shared::new(store, 0);
         if !shared.has_log().await? {

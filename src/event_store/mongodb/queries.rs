@@ -110,7 +110,12 @@ impl Shared {
     /// The pages from number `from` on, in order.
     pub(super) async fn pages(&self, from: u64, limit: usize) -> Result<Vec<Page>, StoreError> {
         let pages = self.pages.clone();
-        let filter = doc! { "_id": { "$gte": number(from) } };
+        // From the first one on also what has no number: it is not from this program, and an audit has to see it.
+        let filter = if from == 0 {
+            doc! {}
+        } else {
+            doc! { "_id": { "$gte": number(from) } }
+        };
         let found = self
             .ask(async move { collect(pages.find(filter).sort(doc! { "_id": 1 }), limit, with_key(page_in)).await });
         found.await?.into_iter().map(|found| self.page(found)).collect()

@@ -58,7 +58,8 @@ impl Queries<'_> {
     /// The pages from a number on.
     pub(super) fn pages(&self, from: u64, limit: usize) -> Result<Vec<Page>, StoreError> {
         let sql = "SELECT number, first_position, json FROM pages WHERE number >= ?1 ORDER BY number LIMIT ?2";
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        // From the first one on also what has a number below: it is not from this program, and an audit has to see it.
+        let from = if from == 0 { i64::MIN } else { i64::try_from(from).unwrap_or(i64::MAX) };
         self.rows(sql, params![from, limit_of(limit)], page_row)?.into_iter().map(|row| self.page(row)).collect()
     }
 
