@@ -14,17 +14,22 @@ figures=$work/figures.txt
 : >"$figures"
 
 # The benches come after the scripts: building them puts a `testledger` with test features in the place of the other.
-shows=(thousand-cases published-suites run-examples long-stream torture-sqlite tamper-sqlite fuzz-inputs)
+shows=(
+    thousand-cases thousand-cases-mongodb published-suites published-suites-mongodb run-examples
+    long-stream torture-sqlite tamper-sqlite fuzz-inputs
+    append-mongodb ordering-mongodb torture-mongodb history-mongodb tamper-mongodb
+)
 command_of() {
     case $1 in
         thousand-cases | published-suites) echo "shows/$1.sh" ;;
+        thousand-cases-mongodb | published-suites-mongodb) echo "env STORE=mongodb shows/${1%-mongodb}.sh" ;;
         run-examples) echo "env WITH_TESTS=1 shows/run-examples.sh" ;;
         *) echo "cargo bench --quiet --bench ${1//-/_}" ;;
     esac
 }
 
 echo "building (release)"
-cargo build --release --quiet
+cargo build --release --quiet --package testledger --package test-servers
 bad=()
 for name in "${shows[@]}"; do
     [[ -z ${ONLY:-} || " $ONLY " == *" $name "* ]] || continue

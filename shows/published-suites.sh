@@ -3,12 +3,14 @@
 # step-level results, and the counts per outcome equal what pytest and cargo-nextest print themselves.
 #
 # Everything that is fetched is pinned by version and SHA-256 and kept below SHOWS_DIR (default: target/shows).
-# TESTLEDGER names the binary (default: target/release/testledger).
+# TESTLEDGER names the binary (default: target/release/testledger), STORE=mongodb another store.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=${SHOWS_DIR:-$here/../target/shows}
 mkdir -p "$work" && work=$(cd "$work" && pwd)
+# shellcheck source=lib/store.sh
+source "$here/lib/store.sh"
 testledger=${TESTLEDGER:-$here/../target/release/testledger}
 command -v "$testledger" >/dev/null || { echo "no testledger at $testledger: cargo build --release" >&2; exit 2; }
 testledger=$(realpath "$(command -v "$testledger")")
@@ -63,16 +65,16 @@ print(os.path.dirname(next(p["manifest_path"] for p in packages if p["name"] == 
 # run NAME PLAN [--param K=V]...: runs the plan on a log of its own and compares. A suite may have failing tests of its
 # own (exit code 100): what counts here is that they are counted.
 run() {
-    local name=$1 plan=$2 store=$work/published-$1.db code=0
+    local name=$1 plan=$2 store code=0
+    store=$(new_store "published-$1")
     shift 2
-    rm -f "$store" "$store"-*
-    "$testledger" run "$here/plans/$plan" --store "sqlite:$store" "$@" >"$work/published-$name.log" 2>&1 || code=$?
+    "$testledger" run "$here/plans/$plan" --store "$store" "$@" >"$work/published-$name.log" 2>&1 || code=$?
     if [ "$code" != 0 ] && [ "$code" != 100 ]; then
         cat "$work/published-$name.log" >&2
         echo "testledger ended with exit code $code" >&2
         exit 1
     fi
-    "$testledger" events --json --store "sqlite:$store" >"$work/published-$name.events"
+    "$testledger" events --json --store "$store" >"$work/published-$name.events"
     python3 "$here/lib/count_outcomes.py" "$name" "$work/published-$name.events"
 }
 

@@ -89,8 +89,8 @@ def main():
     for name, value, limit in rows:
         verdict = "met" if value == limit else "MISSED"
         missed |= value != limit
-        commit = os.environ.get("SHOW_COMMIT", "none")
-        print(f"SHOW published-{tool}-{name} value={value} limit={limit} seed=- commit={commit} {verdict}")
+        commit, store = os.environ.get("SHOW_COMMIT", "none"), os.environ.get("SHOW_OF_STORE", "")
+        print(f"SHOW published{store}-{tool}-{name} value={value} limit={limit} seed=- commit={commit} {verdict}")
     sys.exit(missed)
 
 

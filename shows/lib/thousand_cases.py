@@ -13,8 +13,12 @@ import uuid
 CASES = int(os.environ.get("CASES", "1000"))
 JOBS = int(os.environ.get("JOBS", "100"))
 SECONDS_EACH = os.environ.get("SECONDS_EACH", "1")
+# Ends the names of the figures: nothing for SQLite, `_mongodb` for MongoDB.
+OF_STORE = os.environ.get("SHOW_OF_STORE", "")
 OVERHEAD_P99_LIMIT_MS = 200
-OVERHEAD_P99_AIM_MS = 20
+OVERHEAD_P99_AIM_MS = 50 if OF_STORE else 20
+# Of an append that turns an execution from one status to another.
+TRANSITION_P99_LIMIT_MS = 50
 # A run that takes so long hangs; never a measure of speed.
 HANG_SECONDS = 600
 MARKER = "TESTLEDGER_SHOW_MARKER"
@@ -61,21 +65,18 @@ def plain_spawns():
 class Run:
     """One run of the plan, with what was seen of its processes while it went on."""
 
-    def __init__(self, testledger, work):
+    def __init__(self, testledger, work, store):
         self.testledger = testledger
-        self.store = os.path.join(work, "thousand-cases.db")
+        self.store = store
         self.plan = os.path.join(work, "thousand-cases.yaml")
         self.marker = uuid.uuid4().hex
-        for suffix in ("", "-wal", "-shm"):
-            if os.path.exists(self.store + suffix):
-                os.remove(self.store + suffix)
         with open(self.plan, "w", encoding="utf-8") as plan:
             plan.write("suite: thousand-cases\ncases:\n")
             for case in range(CASES):
                 plan.write(f'  - {{ id: c{case:04}, steps: [{{ id: sleep, run: [sleep, "{SECONDS_EACH}"] }}] }}\n')
 
     def call(self, *arguments, environment=None):
-        command = [self.testledger, *arguments, "--store", f"sqlite:{self.store}"]
+        command = [self.testledger, *arguments, "--store", self.store]
         return subprocess.run(
             command, check=False, stdout=subprocess.PIPE, text=True, timeout=HANG_SECONDS, env=environment
         )
@@ -139,7 +140,8 @@ def starts_before_last_request(events):
 
 def show(name, value, limit, met):
     commit = os.environ.get("SHOW_COMMIT", "none")
-    print(f"SHOW {name} value={value} limit={limit} seed=- commit={commit} {'met' if met else 'MISSED'}")
+    verdict = "met" if met else "MISSED"
+    print(f"SHOW thousand_cases{OF_STORE}_{name} value={value} limit={limit} seed=- commit={commit} {verdict}")
     return met
 
 
@@ -148,38 +150,41 @@ def ms(microseconds):
 
 
 def main():
-    run = Run(sys.argv[1], sys.argv[2])
+    run = Run(*sys.argv[1:])
     load_before = os.getloadavg()[0]
     plain = [plain_spawns()]
     run.go()
     plain.append(plain_spawns())
     events = run.events()
     verified = run.call("audit", "verify", "--expect", run.result["anchor"])
-    overhead, appends = run.result["overhead"], run.result["appends"]
+    overhead, appends, transitions = (run.result[name] for name in ("overhead", "appends", "transitions"))
     ideal = float(SECONDS_EACH) * -(-CASES // JOBS)
     print(f"{CASES} cases of {SECONDS_EACH} s at --jobs {JOBS}, {os.cpu_count()} cores, load before {load_before:.1f}")
     print(f"wall time {run.wall:.2f} s (ideal {ideal:.0f} s), exit code {run.exit_code}")
     slots = (run.wall - ideal) / (CASES / JOBS) * 1000
     print(f"cross-check from outside: {slots:.0f} ms for each turn of a slot, start and end of the program included")
     print(f"control: {JOBS} plain spawns of `sleep` at once, no engine: {plain[0]:.0f} ms before, {plain[1]:.0f} ms after")
-    for name, found in (("overhead", overhead), ("append", appends)):
+    for name, found in (("overhead", overhead), ("append", appends), ("transition", transitions)):
         print(f"{name}: n={found['count']} p50 {ms(found['p50_us'])} ms, p99 {ms(found['p99_us'])} ms, "
               f"max {ms(found['max_us'])} ms")
     for part in ("start", "end"):
         found = run.result["overhead_parts"][part]
         print(f"  {part}: p50 {ms(found['p50_us'])} ms, p99 {ms(found['p99_us'])} ms, max {ms(found['max_us'])} ms")
 
-    p99 = ms(overhead["p99_us"])
+    p99, turn = ms(overhead["p99_us"]), ms(transitions["p99_us"])
     passed = run.result["cases"].get("PASSED", 0)
     met = [
-        show("thousand_cases_passed", passed, CASES, passed == CASES and run.exit_code == 0),
-        show("thousand_cases_overheads_measured", overhead["count"], CASES, overhead["count"] == CASES),
-        show("thousand_cases_overhead_p99_ms", p99, f"<{OVERHEAD_P99_LIMIT_MS}", p99 < OVERHEAD_P99_LIMIT_MS),
-        show("thousand_cases_starts_before_last_request", early := starts_before_last_request(events), 0, early == 0),
-        show("thousand_cases_streams_not_as_expected", wrong := missing_or_too_many(events), 0, wrong == 0),
-        show("thousand_cases_audit_verify_exit_code", verified.returncode, 0, verified.returncode == 0),
-        show("thousand_cases_processes_seen_during_run", run.most, f">{JOBS}", run.most > JOBS),
-        show("thousand_cases_processes_left", len(run.left), 0, not run.left),
+        show("passed", passed, CASES, passed == CASES and run.exit_code == 0),
+        show("overheads_measured", overhead["count"], CASES, overhead["count"] == CASES),
+        show("overhead_p99_ms", p99, f"<{OVERHEAD_P99_LIMIT_MS}", p99 < OVERHEAD_P99_LIMIT_MS),
+        # A case goes from PENDING to RUNNING to PASSED, and so does the suite.
+        show("transitions_measured", found := transitions["count"], 2 * CASES + 2, found == 2 * CASES + 2),
+        show("transition_append_p99_ms", turn, f"<{TRANSITION_P99_LIMIT_MS}", turn < TRANSITION_P99_LIMIT_MS),
+        show("starts_before_last_request", early := starts_before_last_request(events), 0, early == 0),
+        show("streams_not_as_expected", wrong := missing_or_too_many(events), 0, wrong == 0),
+        show("audit_verify_exit_code", verified.returncode, 0, verified.returncode == 0),
+        show("processes_seen_during_run", run.most, f">{JOBS}", run.most > JOBS),
+        show("processes_left", len(run.left), 0, not run.left),
     ]
     reached = "reached" if p99 < OVERHEAD_P99_AIM_MS else "not reached"
     print(f"the aim of {OVERHEAD_P99_AIM_MS} ms for the overhead's p99 is {reached}")

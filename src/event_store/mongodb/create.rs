@@ -95,16 +95,16 @@ impl Shared {
     }
 }
 
-/// No commit has two places, and a position leads to its page.
+/// No commit has two places, and a position leads to its page. Pages without commits are not in the first index (it is
+/// sparse): there they would all have the same key.
 fn indexes() -> [IndexModel; 2] {
-    let index = |name: &str, keys: Document, unique: bool| {
-        IndexModel::builder()
-            .keys(keys)
-            .options(IndexOptions::builder().name(name.to_owned()).unique(unique).build())
-            .build()
+    let index = |name: &str, keys: Document, mut options: IndexOptions| {
+        options.name = Some(name.to_owned());
+        IndexModel::builder().keys(keys).options(options).build()
     };
+    let once = IndexOptions::builder().unique(true).sparse(true).build();
     [
-        index("by_commit", doc! { "entries.commit": 1 }, true),
-        index("by_position", doc! { "first_position": 1, "_id": 1 }, false),
+        index("by_commit", doc! { "entries.commit": 1 }, once),
+        index("by_position", doc! { "first_position": 1, "_id": 1 }, IndexOptions::default()),
     ]
 }
