@@ -23,6 +23,7 @@ const TORTURE: Torture = Torture {
     primary_kills: 9,
     writer_kills: 10,
     sequencer_kills: 10,
+    stalls: 2,
 };
 
 fn main() -> ExitCode {

@@ -47,6 +47,8 @@ const STREAM_LENGTH: u64 = 200;
 const PATIENCE: Duration = Duration::from_secs(90);
 /// So many acknowledged appends lie between two kills of primaries at the least.
 const BETWEEN_KILLS: usize = 1_000;
+/// How long secondaries stand still: longer than a majority is waited for.
+const STALL: Duration = Duration::from_secs(12);
 /// How long everything may take to get its place in the end.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,8 @@ pub struct Torture {
     pub primary_kills: usize,
     pub writer_kills: usize,
     pub sequencer_kills: usize,
+    /// How often both secondaries stand still until nobody knows what became of appends.
+    pub stalls: usize,
 }
 
 /// What was found in the end.
@@ -337,10 +341,9 @@ pub async fn torture(folder: &Path, torture: Torture) -> Findings {
 async fn break_things(set: &mut ReplicaSet, processes: &mut Processes, torture: Torture, began: Instant) -> usize {
     let dice = SeededIds::new(torture.seed);
     let below = |bound: usize| (dice.random() >> 64) as usize % bound.max(1);
-    let mut due: Vec<u8> = [(0, torture.primary_kills), (1, torture.writer_kills), (2, torture.sequencer_kills)]
-        .into_iter()
-        .flat_map(|(kind, times)| std::iter::repeat_n(kind, times))
-        .collect();
+    let kinds =
+        [(0, torture.primary_kills), (1, torture.writer_kills), (2, torture.sequencer_kills), (3, torture.stalls)];
+    let mut due: Vec<u8> = kinds.into_iter().flat_map(|(kind, times)| std::iter::repeat_n(kind, times)).collect();
     for at in (1..due.len()).rev() {
         due.swap(at, below(at + 1));
     }
@@ -365,9 +368,17 @@ async fn break_things(set: &mut ReplicaSet, processes: &mut Processes, torture: 
                 processes.kill_writer(next_writer);
                 next_writer = (next_writer + 1) % WRITERS;
             }
-            _ => {
+            2 => {
                 processes.kill_sequencer(next_sequencer);
                 next_sequencer = (next_sequencer + 1) % SEQUENCERS;
+            }
+            _ => {
+                set.settle().await.unwrap();
+                let primary = set.primary().await.unwrap();
+                let secondaries = (0..set.nodes().len()).filter(|node| *node != primary).collect::<Vec<_>>();
+                secondaries.iter().for_each(|node| set.freeze(*node).unwrap());
+                tokio::time::sleep(STALL).await;
+                secondaries.iter().for_each(|node| set.thaw(*node).unwrap());
             }
         }
     }

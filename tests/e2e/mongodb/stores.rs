@@ -117,5 +117,5 @@ fn a_replica_set_of_another_name_is_not_the_one_that_was_meant() {
     let place = Place::new();
     let store = place.store.setting().unwrap().replace("replicaSet=rs0", "replicaSet=other");
     let ended = place.run(&["executions", "list", "--store", &store]).expect(111);
-    assert!(ended.err().contains("no primary answers"), "{}", ended.all());
+    assert!(ended.err().contains("is called `rs0`"), "{}", ended.all());
 }
