@@ -308,7 +308,7 @@ pub async fn torture(folder: &Path, torture: Torture) -> Findings {
     settle(&log).await;
     stop.store(true, Ordering::Relaxed);
     let (seen, seen_wrong) = tokio::time::timeout(HANG, subscriber).await.expect("the subscriber hangs").unwrap();
-    let whole = whole(&*log).await;
+    let whole = whole(&*log).await.unwrap();
     log.close().await;
     let acknowledged: Vec<_> = ledgers.iter().flat_map(|ledger| &ledger.acknowledged).collect();
     let count = |wrong: &dyn Fn(Option<&Hash>, &Hash) -> bool| {

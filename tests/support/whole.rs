@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use testledger::event_store::subscription::{Subscription, read_each};
-use testledger::event_store::{EventLog, RawCommit};
+use testledger::event_store::{EventLog, RawCommit, StoreError};
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, StreamId};
@@ -35,24 +35,27 @@ pub struct Whole {
 }
 
 /// Reads everything and counts what is not as it should be.
-pub async fn whole(log: &dyn EventLog) -> Whole {
+///
+/// # Errors
+/// [`StoreError`] where the store does not answer.
+pub async fn whole(log: &dyn EventLog) -> Result<Whole, StoreError> {
     let mut reading = Reading::default();
     let mut pages = Subscription::from_page(log, 0);
-    while let Some(page) = pages.next(log).await.unwrap() {
+    while let Some(page) = pages.next(log).await? {
         reading.page(&page);
         let ids: Vec<CommitId> = page.entries.iter().map(|entry| entry.commit).collect();
-        for (entry, commit) in page.entries.iter().zip(read_each(log, &ids).await.unwrap()) {
+        for (entry, commit) in page.entries.iter().zip(read_each(log, &ids).await?) {
             reading.entry(entry, commit.ok().flatten().as_ref());
         }
     }
     let mut after = None;
     loop {
-        let rows = log.scan_commits(after, AT_ONCE).await.unwrap();
+        let rows = log.scan_commits(after, AT_ONCE).await?;
         let last = rows.iter().rev().find_map(|row| row.id.parse().ok());
         let is_end = rows.len() < AT_ONCE;
         rows.iter().for_each(|row| reading.row(row));
         if is_end {
-            return reading.whole;
+            return Ok(reading.whole);
         }
         after = Some(last.expect("so many foreign documents are not made here"));
     }

@@ -28,8 +28,8 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Seals every commit that has no place, in the order of stream and number, in pages without a token, and closes with a
 /// page, perhaps an empty one, that bears the token of the change stream as it was before. Until that page is there,
-/// whoever comes begins again. Ends early, and well, where another sequencer is quicker, or was since the page with the
-/// number `after` was the last one.
+/// whoever comes begins again. Ends early, and well, where another process comes to the end first, or has since the page
+/// with the number `after` was the last one.
 ///
 /// # Errors
 /// [`StoreError`]; what was sealed stays.
@@ -46,23 +46,16 @@ pub(super) async fn run(shared: &Arc<Shared>, after: u64) -> Result<(), StoreErr
     };
     let session = after_now(shared).await?;
     let mut filling = Filling { shared, last: shared.last_page().await?, pending: vec![], head: None };
-    let mut scan = Scan { session: Some(session), after: String::new() };
-    loop {
-        let commits = scan.next(shared).await?;
-        let is_end = commits.len() < COMPARED_AT_ONCE;
-        if !filling.take(commits).await? {
+    let mut scan = Scan { session: Some(session), after: String::new(), is_over: false };
+    while !scan.is_over {
+        if !filling.take(scan.next(shared).await?).await? {
             return Ok(());
-        }
-        if is_end {
-            break;
         }
     }
     if !filling.seal().await? {
         return Ok(());
     }
-    let closing = Page::following(&filling.last, vec![], Some(token), true);
-    place::insert(shared, &closing).await?;
-    Ok(())
+    filling.close(&token).await
 }
 
 /// Waits while another process fills the order up. True once there is a page to go on from; false if nothing comes.
@@ -104,6 +97,7 @@ async fn after_now(shared: &Arc<Shared>) -> Result<ClientSession, StoreError> {
 struct Scan {
     session: Option<ClientSession>,
     after: String,
+    is_over: bool,
 }
 
 impl Scan {
@@ -119,6 +113,7 @@ impl Scan {
         };
         let (session, documents) = shared.ask(read).await?;
         self.session = Some(session);
+        self.is_over = documents.len() < COMPARED_AT_ONCE;
         if let Some(last) = documents.last().and_then(|last| last.get_str("_id").ok()) {
             last.clone_into(&mut self.after);
         }
@@ -138,7 +133,7 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    /// Takes commits in the order of their keys. False when another sequencer was quicker.
+    /// Takes commits in the order of their keys. False when another process has come to the end.
     async fn take(&mut self, commits: Vec<Commit>) -> Result<bool, StoreError> {
         let ids: Vec<CommitId> = commits.iter().map(|commit| commit.id).collect();
         let placed: HashSet<CommitId> = self.shared.placed(&ids).await?;
@@ -159,21 +154,49 @@ impl Filling<'_> {
         Ok(true)
     }
 
-    /// Writes a page of what is pending. False when another sequencer was quicker.
+    /// Writes a page of what is pending. False when another process has come to the end.
     async fn seal(&mut self) -> Result<bool, StoreError> {
+        while let Some(page) = self.page() {
+            match place::insert(self.shared, &page).await? {
+                Placed::Here => {
+                    self.last = page;
+                    self.pending.clear();
+                }
+                Placed::Before(placed) => self.pending.retain(|(commit, _)| !placed.contains(&commit.id())),
+                Placed::Overtaken if !self.catch_up().await? => return Ok(false),
+                Placed::Overtaken => {}
+            }
+        }
+        Ok(true)
+    }
+
+    fn page(&self) -> Option<Page> {
         let mut sequencer = Sequencer::resume(self.last.clone());
         for (commit, head) in &self.pending {
             let offered = sequencer.offer(commit, "", Sequenced { commit: false, head: *head });
             debug_assert_ne!(offered, Offered::Full);
         }
-        let Some(page) = sequencer.seal_backfill() else { return Ok(true) };
-        match place::insert(self.shared, &page).await? {
-            Placed::Here => {
-                self.last = page;
-                self.pending.clear();
-                Ok(true)
+        sequencer.seal_backfill()
+    }
+
+    /// Writes the closing page, unless another process has.
+    async fn close(&mut self, token: &str) -> Result<(), StoreError> {
+        loop {
+            let closing = Page::following(&self.last, vec![], Some(token.to_owned()), true);
+            let placed = place::insert(self.shared, &closing).await?;
+            if matches!(placed, Placed::Here) || !self.catch_up().await? {
+                return Ok(());
             }
-            Placed::Overtaken | Placed::Before(_) => Ok(false),
         }
+    }
+
+    /// Another process fills the order up as well, and was quicker with a page. What was read so far holds all the same:
+    /// who began anew could be overtaken for ever. False when the other one has come to the end.
+    async fn catch_up(&mut self) -> Result<bool, StoreError> {
+        self.last = self.shared.last_page().await?;
+        let ids: Vec<CommitId> = self.pending.iter().map(|(commit, _)| commit.id()).collect();
+        let placed = self.shared.placed(&ids).await?;
+        self.pending.retain(|(commit, _)| !placed.contains(&commit.id()));
+        Ok(self.last.token.is_none())
     }
 }

@@ -65,7 +65,6 @@ impl MongoStore {
     /// Why no primary answers, if a server of the address can tell: it belongs to no replica set, or to another one. The
     /// driver passes over such a server in silence.
     pub(super) async fn why_unavailable(&self, options: &ClientOptions) -> Option<StoreError> {
-        let wanted = options.repl_set_name.as_deref()?;
         for host in options.hosts.iter().take(PROBED_HOSTS) {
             let mut alone = options.clone();
             alone.hosts = vec![host.clone()];
@@ -77,7 +76,7 @@ impl MongoStore {
             let Ok(Ok(hello)) = self.attempt(hello(alone)).await else { continue };
             return match hello.get_str("setName") {
                 Err(_) => Some(self.errors.refused(errors::STANDALONE)),
-                Ok(name) if name != wanted => {
+                Ok(name) if options.repl_set_name.as_deref().is_some_and(|wanted| wanted != name) => {
                     let why = format!("its replica set is called `{name}`: write replicaSet={name} in the address");
                     Some(self.errors.refused(&why))
                 }

@@ -18,8 +18,10 @@ use crate::mongo::{self, Place};
 use crate::support::{commit, stream};
 
 /// The streams that the other hand touches.
-const FORGED: u64 = 700_001;
-const BROKEN: u64 = 700_002;
+const FORGED: u64 = 1;
+const BROKEN: u64 = 2;
+/// The first stream of the others.
+const OTHERS: u64 = 100;
 /// A key so long that a change with it is larger than what the server can tell.
 const LONG_KEY: usize = 4_300 << 10;
 
@@ -36,7 +38,7 @@ pub enum When {
 pub async fn among_commits(when: When) -> Found {
     let set = ReplicaSet::start_with(ReplicaSetOptions::new(1).small_oplog()).await.unwrap();
     let place = mongo::at(set.uri("log"), "log".to_owned()).await;
-    let (mut acknowledged, mut streams) = (Acknowledged::default(), Streams::new(1, 10));
+    let (mut acknowledged, mut streams) = (Acknowledged::default(), Streams::new(OTHERS, 10));
     let mut log = place.open().await;
     for commit in streams.grow(20) {
         append(&log, &commit).await;
@@ -46,7 +48,8 @@ pub async fn among_commits(when: When) -> Found {
         log.close().await;
     }
     let garbage = put(&place).await;
-    let raw = streams.grow(300);
+    // More than a backfill reads at once: the garbage is among the first of them.
+    let raw = streams.grow(1_500);
     raw::append(&place, &raw).await;
     raw.iter().for_each(|commit| acknowledged.add(commit));
     garbage.flagged.iter().for_each(|commit| acknowledged.add(commit));

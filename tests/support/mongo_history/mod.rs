@@ -19,7 +19,7 @@ mod whole;
 use std::time::{Duration, Instant};
 
 use testledger::audit::{AuditReport, Sequencing, VerifyOptions, verify};
-use testledger::event_store::EventLog;
+use testledger::event_store::{EventLog, StoreError};
 
 use appending::Acknowledged;
 pub use whole::{Whole, whole};
@@ -59,7 +59,7 @@ impl Found {
     ) -> Self {
         let began = Instant::now();
         let (whole, lost) = loop {
-            let whole = whole(log).await;
+            let whole = answered(|| whole(log)).await;
             let stored = |(id, hash): &&(_, _)| whole.places.get(id) == Some(hash);
             let missing = acknowledged.commits.len() - acknowledged.commits.iter().filter(stored).count();
             let lost = missing + whole.unplaced.saturating_sub(hopeless);
@@ -69,7 +69,7 @@ impl Found {
             tokio::time::sleep(Duration::from_millis(200)).await;
         };
         let options = VerifyOptions { sequencing: Sequencing::Behind { grace: GRACE }, ..VerifyOptions::default() };
-        let audit = verify(log, &options, &|_| {}).await.unwrap();
+        let audit = answered(|| verify(log, &options, &|_| {})).await;
         Self { acknowledged: acknowledged.commits.len(), unknown: acknowledged.unknown, lost, whole, audit, times }
     }
 
@@ -90,6 +90,18 @@ impl Found {
     pub fn assert_sound(&self) {
         let wrongs = self.wrongs();
         assert!(wrongs.iter().all(|(_, count)| *count == 0), "{wrongs:?}\n{}", self.audit.to_text());
+    }
+}
+
+/// Asks until the store answers: a busy machine may take longer than a call waits.
+async fn answered<T, F: Future<Output = Result<T, StoreError>>>(mut ask: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(StoreError::Unavailable(_)) if began.elapsed() < PATIENCE => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

@@ -169,6 +169,7 @@ pub async fn while_nobody_was_there(times: usize) -> Found {
     let (set, place) = small().await;
     let mut acknowledged = Acknowledged::default();
     let mut streams = Streams::new(1, 3);
+    let mut lost = None;
     for _ in 0..times {
         let log = place.open().await;
         for commit in streams.grow(5) {
@@ -178,9 +179,15 @@ pub async fn while_nobody_was_there(times: usize) -> Found {
         at_rest(&*log, &acknowledged).await;
         log.close().await;
         set.overrun_oplog().await.unwrap();
-        assert!(raw::is_lost(&place, &raw::last_page(&place).await.token.unwrap()).await, "the history is lost");
+        lost = raw::last_page(&place).await.token;
+        assert!(raw::is_lost(&place, lost.as_deref().unwrap()).await, "the history is lost");
     }
     let logs = [place.open().await, place.open().await];
+    until("a page to go on from", || async {
+        let last = raw::last_page(&place).await;
+        last.token.is_some_and(|token| Some(token) != lost)
+    })
+    .await;
     for (commit, log) in streams.grow(6).iter().zip(logs.iter().cycle()) {
         append(log, commit).await;
         acknowledged.add(commit);
