@@ -106,7 +106,7 @@ pub async fn list(views: &StepViews, query: &FlakyQuery) -> Result<FlakyList, Vi
     let mut seen = 0;
     let see = |window: Window| {
         seen += 1;
-        let report = report(&window, &thresholds);
+        let report = report_of(&window, &thresholds);
         let tells =
             report.reliability.state != StepState::Healthy || report.reliability.verdicts.iter().any(|it| it.fires);
         if query.all || tells {
@@ -130,7 +130,7 @@ pub async fn list(views: &StepViews, query: &FlakyQuery) -> Result<FlakyList, Vi
 pub async fn show(views: &StepViews, key: StepKey, to: Day, days: u32) -> Result<Option<FlakyShow>, ViewError> {
     let Some(window) = views.window(key, to, days).await? else { return Ok(None) };
     let thresholds = Thresholds::default();
-    let mut step = report(&window, &thresholds);
+    let mut step = report_of(&window, &thresholds);
     step.name = name(views.log(), window.label.named_by).await?;
     let runs = window.runs[window.runs.len().saturating_sub(MAX_SHOWN_RUNS)..].to_vec();
     Ok(Some(FlakyShow { step, thresholds, runs }))
@@ -169,7 +169,8 @@ fn by_label(text: &str) -> Option<StepKey> {
     Some(StepKey::derive(suite, case, matrix, step))
 }
 
-fn report(window: &Window, thresholds: &Thresholds) -> StepReport {
+/// What is said of a step over a window, without the name that only the log has.
+pub(super) fn report_of(window: &Window, thresholds: &Thresholds) -> StepReport {
     let latest = window.runs[window.runs.len().saturating_sub(LATEST_RUNS)..].iter().map(mark).collect();
     StepReport { name: None, latest, reliability: reliability(window, thresholds) }
 }

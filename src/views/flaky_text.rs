@@ -110,3 +110,6 @@ fn cluster(cluster: &ErrorCluster) -> String {
 fn percent(thousandths: u64) -> String {
     format!("{}.{} %", thousandths / 10, thousandths % 10)
 }
+
+#[cfg(test)]
+mod tests;

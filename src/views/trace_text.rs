@@ -65,7 +65,7 @@ impl Layout {
     fn of(show: &TraceShow, columns: usize) -> Self {
         let taken = TRY + OUTCOME + TIME + 3 * GAP.len();
         let longest = show.items.iter().map(|item| width(&name(item))).max().unwrap_or(0);
-        let name = longest.clamp(LEAST, (columns / 3).max(LEAST));
+        let name = longest.clamp(LEAST, (columns / 3).min(columns.saturating_sub(taken)).max(LEAST));
         // Two columns for the borders of the timeline, and the space before it.
         let bar = columns.saturating_sub(name + taken + GAP.len() + 2);
         let (begin, end) = span(show);

@@ -99,7 +99,7 @@ fn no_line_is_wider_than_the_terminal() {
         }
     }
     assert!(!text(&sample(), MIN_WIDTH).contains('━'), "no room for a timeline");
-    assert!(text(&sample(), 60).contains('━'));
+    assert!(text(&sample(), 80).contains('━'));
 }
 
 #[test]
