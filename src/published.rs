@@ -6,8 +6,10 @@ use testledger_schemas::published::{self, output_schema};
 use crate::audit::AuditReport;
 use crate::cli::result::RunResult;
 use crate::views::events::EventLine;
+use crate::views::flaky::{FlakyList, FlakyShow};
 use crate::views::query::ExecutionPage;
 use crate::views::show::ExecutionShow;
+use crate::views::traces::TraceShow;
 
 /// Every schema with its file name in `schemas/json/`.
 #[must_use]
@@ -18,6 +20,9 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("event-line.schema.json", output_schema::<EventLine>("testledger event line")),
         ("executions-list.schema.json", output_schema::<ExecutionPage>("testledger executions list")),
         ("executions-show.schema.json", output_schema::<ExecutionShow>("testledger executions show")),
+        ("trace.schema.json", output_schema::<TraceShow>("testledger trace")),
+        ("flaky-list.schema.json", output_schema::<FlakyList>("testledger flaky")),
+        ("flaky-show.schema.json", output_schema::<FlakyShow>("testledger flaky show")),
         ("audit-verify.schema.json", output_schema::<AuditReport>("testledger audit verify")),
     ]);
     all

@@ -58,6 +58,8 @@ impl Recorded {
 
 /// How many rounds the echoes of one event may go from view to view. More is a mistake in the projection.
 pub const MAX_ECHO_ROUNDS: usize = 4;
+/// How many views a batch may touch, unless a projection says less.
+pub const BATCH_VIEWS: usize = 10_000;
 
 /// A fold over the log: pure, so that a replay of the same events gives the same views, whatever the batches were.
 pub trait Projection: Send + Sync + 'static {
@@ -65,6 +67,9 @@ pub trait Projection: Send + Sync + 'static {
     const NAME: &'static str;
     /// The version of the fold and of its views. Views of another version are thrown away and folded anew.
     const VERSION: u32;
+    /// About how many views one batch may touch. All of them are in memory and in one transaction at a time, so this
+    /// times the largest view bounds both. A commit that touches more is a batch of its own.
+    const BATCH_VIEWS: usize = BATCH_VIEWS;
 
     /// What names a view.
     type Key: Clone + Ord + Hash + Debug + Display + Send + Sync + 'static;

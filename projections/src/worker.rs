@@ -3,8 +3,11 @@
 //! One round loads the views a batch touches, folds in memory, and writes views and checkpoint in one transaction that
 //! compares the stored checkpoint first. So it may be killed anywhere, and several may run at once: whoever comes
 //! second writes nothing and goes on from where the other one came to.
+//!
+//! A batch that touches more views than [`Projection::BATCH_VIEWS`] is read again at half its length, before anything is
+//! written: what a transaction holds is bounded, whatever the events are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ports::{Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
 use crate::projection::{MAX_ECHO_ROUNDS, Projection, Recorded};
@@ -64,8 +67,9 @@ pub async fn catch_up<P: Projection>(
     let mut checkpoint = store.checkpoint().await?;
     let mut folded = 0;
     let mut overtaken = 0;
+    let mut limit = BATCH_EVENTS;
     loop {
-        let batch = match feed.read(&checkpoint, BATCH_EVENTS).await {
+        let batch = match feed.read(&checkpoint, limit).await {
             Ok(batch) => batch,
             Err(FeedError::OtherHistory) if checkpoint.position > 0 => {
                 tracing::warn!(projection = P::NAME, "the log has another history: its views are folded anew");
@@ -78,7 +82,13 @@ pub async fn catch_up<P: Projection>(
         if batch.events.is_empty() && batch.reached.paused == checkpoint.paused {
             return Ok(Progress { position: checkpoint.position, folded, paused: checkpoint.paused });
         }
-        let views = fold(projection, store, &batch.events).await?;
+        let Some(views) = fold(projection, store, &batch.events, most::<P>(&batch.events, limit)).await? else {
+            limit = (limit.min(batch.events.len()) / 2).max(1);
+            continue;
+        };
+        if views.len() < P::BATCH_VIEWS / 4 {
+            limit = (limit * 2).min(BATCH_EVENTS);
+        }
         match store.save(&checkpoint, views, &batch.reached).await? {
             Saved::Yes => {
                 folded += batch.events.len() as u64;
@@ -99,13 +109,23 @@ pub async fn catch_up<P: Projection>(
     }
 }
 
-/// The views that a batch leads to, from those that are stored.
+/// How many views a batch may touch: any number, where it cannot be shorter.
+fn most<P: Projection>(events: &[Recorded], limit: usize) -> usize {
+    let is_one_commit = events.first().map(|first| first.commit) == events.last().map(|last| last.commit);
+    if limit == 1 || is_one_commit { usize::MAX } else { P::BATCH_VIEWS }
+}
+
+/// The views that a batch leads to, from those that are stored; none if they are more than `most`.
 async fn fold<P: Projection>(
     projection: &P,
     store: &dyn ViewStore<P>,
     events: &[Recorded],
-) -> Result<Vec<(P::Key, P::View)>, CatchUpError> {
+    most: usize,
+) -> Result<Option<Vec<(P::Key, P::View)>>, CatchUpError> {
     let keys: Vec<Vec<P::Key>> = events.iter().map(|recorded| projection.keys(recorded)).collect();
+    if keys.iter().flatten().collect::<BTreeSet<_>>().len() > most {
+        return Ok(None);
+    }
     let mut views = BTreeMap::new();
     load(projection, store, keys.iter().flatten(), &mut views).await?;
     for (recorded, keys) in events.iter().zip(&keys) {
@@ -114,8 +134,11 @@ async fn fold<P: Projection>(
             let echoes = projection.apply(key, view, recorded);
             spread(projection, store, echoes, recorded.position, &mut views).await?;
         }
+        if views.len() > most {
+            return Ok(None);
+        }
     }
-    Ok(views.into_iter().collect())
+    Ok(Some(views.into_iter().collect()))
 }
 
 /// Takes echoes to the views they are for, and what those answer further on, round by round.

@@ -202,3 +202,71 @@ fn an_echo_is_passed_on_but_not_for_ever() {
     run(catch_up(&Parrot { rounds: MAX_ECHO_ROUNDS as u64 }, &feed, &store, None)).unwrap();
     assert_eq!(store.all().values().sum::<u64>(), MAX_ECHO_ROUNDS as u64);
 }
+
+/// The executions, three to a batch.
+struct Narrow;
+
+impl Projection for Narrow {
+    const NAME: &'static str = "narrow";
+    const VERSION: u32 = 1;
+    const BATCH_VIEWS: usize = 3;
+    type Key = ExecutionId;
+    type View = ExecutionView;
+    type Echo = <Executions as Projection>::Echo;
+
+    fn keys(&self, recorded: &Recorded) -> Vec<ExecutionId> {
+        Executions.keys(recorded)
+    }
+    fn initial(&self, key: &ExecutionId) -> ExecutionView {
+        Executions.initial(key)
+    }
+    fn apply(&self, key: &ExecutionId, view: &mut ExecutionView, event: &Recorded) -> Vec<(ExecutionId, Self::Echo)> {
+        Executions.apply(key, view, event)
+    }
+    fn hear(&self, view: &mut ExecutionView, echo: &Self::Echo, position: u64) -> Vec<(ExecutionId, Self::Echo)> {
+        Executions.hear(view, echo, position)
+    }
+}
+
+/// Remembers how many views the largest batch had.
+#[derive(Default)]
+struct Measured {
+    inner: MemoryViews<Narrow>,
+    largest: AtomicUsize,
+}
+
+#[async_trait]
+impl ViewStore<Narrow> for Measured {
+    async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
+        self.inner.checkpoint().await
+    }
+    async fn load(&self, keys: &[ExecutionId]) -> Result<Vec<Option<ExecutionView>>, ViewStoreError> {
+        self.inner.load(keys).await
+    }
+    async fn save(
+        &self,
+        before: &Checkpoint,
+        views: Vec<(ExecutionId, ExecutionView)>,
+        after: &Checkpoint,
+    ) -> Result<Saved, ViewStoreError> {
+        self.largest.fetch_max(views.len(), Ordering::Relaxed);
+        self.inner.save(before, views, after).await
+    }
+    async fn reset(&self) -> Result<(), ViewStoreError> {
+        self.inner.reset().await
+    }
+}
+
+#[test]
+fn a_batch_that_touches_too_many_views_is_halved() {
+    let commits = Histories::new(17, Hash::of(b"plan")).suite("suite", 40);
+    let whole = MemoryViews::<Executions>::default();
+    run(catch_up(&Executions, &ListFeed::new(&commits, vec![usize::MAX]), &whole, None)).unwrap();
+    let feed = ListFeed { obeys: true, ..ListFeed::new(&commits, vec![usize::MAX]) };
+    let store = Measured::default();
+    let progress = run(catch_up(&Narrow, &feed, &store, None)).unwrap();
+    assert_eq!(progress.folded, feed.events.len() as u64, "every event once");
+    assert_eq!(store.inner.all(), whole.all());
+    let largest = store.largest.load(Ordering::Relaxed);
+    assert!((1..=Narrow::BATCH_VIEWS).contains(&largest), "{largest}");
+}

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use testledger_projections::flaky_steps::MAX_WINDOW_DAYS;
 use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
 use crate::cli::exit::EXIT_CODES;
 use crate::views::query::Cursor;
+use crate::views::replay::At;
+use crate::views::traces;
 
 /// Runs tests and keeps every fact in an append-only event log.
 #[derive(Parser, Debug)]
@@ -33,6 +36,19 @@ pub enum Command {
     /// Look at executions, cancel them, run them again
     #[command(subcommand)]
     Executions(ExecutionsCommand),
+    /// Show when each step of an execution ran and how it ended; of a suite, each case
+    Trace(TraceArgs),
+    /// List the steps that cannot be relied on, the worst first
+    ///
+    /// A step is FLAKY if it passed and failed with the same code, or goes to and fro; BROKEN if it fails nearly always;
+    /// HEALTHY otherwise. Listed are those that are FLAKY or BROKEN, and those for which a rule fires over the window
+    /// though their state is HEALTHY again.
+    Flaky(FlakyArgs),
+    /// Print the executions as they were at an earlier place of the log
+    ///
+    /// Folds the log anew in memory, exactly up to that place, and prints what `executions list` (or, with --execution,
+    /// `executions show`) would have printed then. Content that was erased since is not there.
+    Replay(ReplayArgs),
     /// Print the events of the log, in order
     Events(EventsArgs),
     /// Check plans without running them
@@ -198,6 +214,87 @@ pub struct ListArgs {
     pub json: bool,
 }
 
+/// `trace`.
+#[derive(Args, Debug)]
+pub struct TraceArgs {
+    /// The execution's id, or the beginning of it (8 characters or more)
+    pub id: String,
+    /// Only what failed, ran out of time or was lost with its worker
+    #[arg(long)]
+    pub failed: bool,
+    /// Begin with the item of this number (from 0), as the end of a trace names it
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub from: u64,
+    /// At most so many
+    #[arg(long, default_value_t = traces::DEFAULT_ITEMS, value_parser = clap::value_parser!(u64).range(1..=traces::MAX_ITEMS))]
+    pub limit: u64,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `flaky`.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct FlakyArgs {
+    /// Look closer
+    #[command(subcommand)]
+    pub command: Option<FlakyCommand>,
+    /// How many days up to today (in UTC), such as 30d; 366d at the most
+    #[arg(long, value_name = "DAYS", default_value = DEFAULT_WINDOW, value_parser = days)]
+    pub window: u32,
+    /// Also steps that have nothing to tell
+    #[arg(long)]
+    pub all: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub limit: u32,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `flaky`, closer.
+#[derive(Subcommand, Debug)]
+pub enum FlakyCommand {
+    /// Show one step: figures, what each rule says, errors, and its latest runs
+    Show {
+        /// The step: the beginning of its key (8 characters or more), SUITE/CASE/STEP or SUITE/CASE[MATRIX]/STEP; the
+        /// step of a reported test is the name of the test
+        step: String,
+        /// How many days up to today (in UTC), such as 30d; 366d at the most
+        #[arg(long, value_name = "DAYS", default_value = DEFAULT_WINDOW, value_parser = days)]
+        window: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The days of a window, as the projection has them.
+const DEFAULT_WINDOW: &str = "30d";
+
+fn days(text: &str) -> Result<u32, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    let within = days.filter(|days| (1..=MAX_WINDOW_DAYS).contains(days));
+    within.ok_or_else(|| format!("write a number of days from 1d to {MAX_WINDOW_DAYS}d"))
+}
+
+/// `replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// A position: after its event, and before the next one. Or a time (RFC 3339, such as 2026-11-23T09:12:00Z): after the
+    /// last position whose commit was recorded at that time or before it, by the clock of the process that wrote it
+    #[arg(long, value_name = "POSITION|TIME")]
+    pub at: At,
+    /// Show this execution: its id, or the beginning of it (8 characters or more)
+    #[arg(long, value_name = "ID", conflicts_with_all = ["status", "tag", "suite", "all", "before"])]
+    pub execution: Option<String>,
+    /// What of the list
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
 /// `events`.
 #[derive(Args, Debug)]
 pub struct EventsArgs {
@@ -276,6 +373,15 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_window_is_a_number_of_days() {
+        use testledger_projections::flaky_steps::WINDOW_DAYS;
+        assert_eq!((days(DEFAULT_WINDOW), days("1d"), days("366d")), (Ok(WINDOW_DAYS), Ok(1), Ok(366)));
+        for text in ["", "d", "0d", "367d", "30", "-1d", "4h"] {
+            assert!(days(text).unwrap_err().contains("1d to 366d"), "{text}");
+        }
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub async fn export(context: &Context, output: Option<&Path>) -> Result<Exit, Fa
 /// # Errors
 /// [`Failure`].
 pub async fn erase(context: &Context, execution: &str, only: &[EventId], grounds: String) -> Result<Exit, Failure> {
-    let views = executions::views(context).await?;
+    let existing = Existing::open(context).await?;
+    let views = executions::views_of(&existing).await?;
     let view = views.resolve(execution).await.map_err(executions::failure)?;
     let events = erasable(views.log(), view.id.into(), only).await?;
     if events.is_empty() {
@@ -83,6 +84,7 @@ pub async fn erase(context: &Context, execution: &str, only: &[EventId], grounds
         ErasureError::Seal(_) | ErasureError::Append(_) => Failure::new(Exit::StoreUnavailable, error),
     })?;
     views.catch_up(None).await.map_err(|error| executions::failure(error.into()))?;
+    existing.traces().await?.follow_erasure().await.map_err(|error| executions::failure(error.into()))?;
     // Once more: this empties the write-ahead file, in which the views have just been overwritten.
     views.log().erase_artifacts(&done.artifacts).await?;
     writeln!(std::io::stdout(), "{}", in_words(&done))?;

@@ -12,6 +12,10 @@ use crate::settings::{self, Settings};
 
 /// How long git may take to say which revision this is.
 const GIT_PATIENCE: Duration = Duration::from_secs(10);
+/// How wide output is that goes to no terminal.
+const PLAIN_COLUMNS: usize = 100;
+/// The widest terminal that is believed.
+const MAX_COLUMNS: usize = 1_000;
 /// What of the environment is recorded with each attempt: what repeating a test needs, and never a secret.
 const RECORDED_VARIABLES: &[&str] = &["CI", "HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "RUSTFLAGS", "SHELL", "TZ"];
 
@@ -68,6 +72,15 @@ impl Context {
             environment: recorded.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
+}
+
+/// How many columns standard output has: those of its terminal; where it is none, of `COLUMNS`, or else
+/// [`PLAIN_COLUMNS`].
+#[must_use]
+pub fn columns() -> usize {
+    let terminal = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    let named = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(named).filter(|columns| (1..=MAX_COLUMNS).contains(columns)).unwrap_or(PLAIN_COLUMNS)
 }
 
 /// This machine's name.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use testledger_projections::worker::Progress;
 use testledger_schemas::command::Command;
 use testledger_schemas::event::{CancelReason, ExecutionKind};
 use testledger_schemas::plan::Case;
@@ -30,9 +31,22 @@ use crate::views::{ViewError, Views, list as listing, show as showing, show_text
 /// # Errors
 /// [`Failure`].
 pub async fn views(context: &Context) -> Result<Views, Failure> {
-    let views = Existing::open(context).await?.views().await?;
-    let progress = views.catch_up(None).await.map_err(|error| failure(error.into()))?;
-    if let Some(poison) = progress.paused {
+    views_of(&Existing::open(context).await?).await
+}
+
+/// The views of this log, brought up to its end.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn views_of(existing: &Existing) -> Result<Views, Failure> {
+    let views = existing.views().await?;
+    warn_of(&views.catch_up(None).await.map_err(|error| failure(error.into()))?);
+    Ok(views)
+}
+
+/// Says on standard error where views stay behind.
+pub fn warn_of(progress: &Progress) {
+    if let Some(poison) = &progress.paused {
         let _ = writeln!(
             std::io::stderr(),
             "warning: the views stay before position {}: {}",
@@ -40,14 +54,18 @@ pub async fn views(context: &Context) -> Result<Views, Failure> {
             poison.reason
         );
     }
-    Ok(views)
 }
 
 /// The failure of a question about the views.
 #[must_use]
 pub fn failure(error: ViewError) -> Failure {
     let exit = match &error {
-        ViewError::NoSuchExecution(_) | ViewError::Ambiguous { .. } | ViewError::NotAnId(_) => Exit::Usage,
+        ViewError::NoSuchExecution(_)
+        | ViewError::Ambiguous { .. }
+        | ViewError::NotAnId(_)
+        | ViewError::NoSuchStep(_)
+        | ViewError::AmbiguousStep { .. }
+        | ViewError::NotThatFar { .. } => Exit::Usage,
         ViewError::Views(_) | ViewError::Log(_) | ViewError::CatchUp(_) => Exit::StoreUnavailable,
     };
     Failure::new(exit, error)
@@ -58,8 +76,18 @@ pub fn failure(error: ViewError) -> Failure {
 /// # Errors
 /// [`Failure`].
 pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
+    let filter = filter(args)?;
+    let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;
+    print(args.json, &page, || listing::table(&page, None))
+}
+
+/// What the arguments ask for.
+///
+/// # Errors
+/// [`Failure`] for a status that is none.
+pub fn filter(args: &ListArgs) -> Result<ExecutionFilter, Failure> {
     let statuses: Result<Vec<ExecutionStatus>, Failure> = args.status.iter().map(|text| status(text)).collect();
-    let filter = ExecutionFilter {
+    Ok(ExecutionFilter {
         statuses: statuses?,
         tag: args.tag.clone(),
         suite: args.suite.clone(),
@@ -67,9 +95,7 @@ pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
         limit: args.limit as usize,
         before: args.before,
         ..ExecutionFilter::default()
-    };
-    let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;
-    print(args.json, &page, || listing::table(&page, None))
+    })
 }
 
 fn status(text: &str) -> Result<ExecutionStatus, Failure> {
@@ -80,7 +106,11 @@ fn status(text: &str) -> Result<ExecutionStatus, Failure> {
     })
 }
 
-fn print<T: serde::Serialize>(json: bool, value: &T, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
+/// Prints a value, as JSON or as text.
+///
+/// # Errors
+/// [`Failure`] where it cannot be written.
+pub fn print<T: serde::Serialize>(json: bool, value: &T, text: impl FnOnce() -> String) -> Result<Exit, Failure> {
     let text =
         if json { serde_json::to_string(value).map_err(|error| Failure::new(Exit::Internal, error))? } else { text() };
     writeln!(anstream::stdout(), "{}", text.trim_end())?;

@@ -9,14 +9,17 @@ mod context;
 mod events;
 mod executions;
 pub mod exit;
+mod flaky;
 mod follow;
 mod open;
 mod plan;
 mod plans;
+mod replay;
 pub mod result;
 mod run;
 mod schema;
 mod settings;
+mod trace;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -77,6 +80,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Settings => settings::print(&Context::here(cli.store)?),
         Command::Run(args) => run::run(Context::here(cli.store)?, &args).await,
+        Command::Trace(args) => trace::show(&Context::here(cli.store)?, &args).await,
+        Command::Flaky(args) => flaky::flaky(&Context::here(cli.store)?, &args).await,
+        Command::Replay(args) => replay::replay(&Context::here(cli.store)?, &args).await,
         Command::Events(args) => events::print(&Context::here(cli.store)?, &args).await,
         Command::Executions(command) => {
             let context = Context::here(cli.store)?;

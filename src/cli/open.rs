@@ -17,6 +17,8 @@ use crate::settings::address;
 use crate::steps::http::HttpClient;
 use crate::steps::spawner::Spawner;
 use crate::views::Views;
+use crate::views::steps::StepViews;
+use crate::views::traces::TraceViews;
 
 /// How long an audit waits for positions that a sequencer has not given yet.
 const SEQUENCER_GRACE: Duration = Duration::from_secs(5);
@@ -118,6 +120,32 @@ impl Existing {
         let opened = match &self.home {
             Home::File(path) => Views::sqlite(log, path).await,
             Home::Database(store) => Views::mongodb(log, &store.database()).await,
+        };
+        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+    }
+
+    /// The statistics of steps beside the log, as they are.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be opened.
+    pub async fn steps(&self) -> Result<StepViews, Failure> {
+        let log = Arc::clone(&self.log);
+        let opened = match &self.home {
+            Home::File(path) => StepViews::sqlite(log, path).await,
+            Home::Database(store) => StepViews::mongodb(log, &store.database()).await,
+        };
+        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+    }
+
+    /// The traces beside the log, as they are.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be opened.
+    pub async fn traces(&self) -> Result<TraceViews, Failure> {
+        let log = Arc::clone(&self.log);
+        let opened = match &self.home {
+            Home::File(path) => TraceViews::sqlite(log, path).await,
+            Home::Database(store) => TraceViews::mongodb(log, &store.database()).await,
         };
         opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
     }

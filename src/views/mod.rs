@@ -5,14 +5,21 @@
 
 pub mod events;
 pub mod feed;
+mod fit;
+pub mod flaky;
+pub mod flaky_text;
 pub mod list;
 mod memory;
 pub mod mongodb;
 pub mod phrase;
 pub mod query;
+pub mod replay;
 pub mod show;
 pub mod show_text;
 pub mod sqlite;
+pub mod steps;
+pub mod trace_text;
+pub mod traces;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +28,7 @@ use testledger_projections::executions::{ExecutionView, Executions};
 use testledger_projections::memory::MemoryViews;
 use testledger_projections::ports::ViewStoreError;
 use testledger_projections::worker::{self, CatchUpError, Progress};
-use testledger_schemas::ids::ExecutionId;
+use testledger_schemas::ids::{ExecutionId, StepKey};
 
 use crate::event_store::{SharedLog, StoreError};
 use crate::views::feed::LogFeed;
@@ -58,9 +65,31 @@ pub enum ViewError {
     /// What was given cannot be the beginning of an id.
     #[error("`{0}` is not the id of an execution: give it whole, or its first {MIN_PREFIX} characters or more")]
     NotAnId(String),
+    /// Nothing was seen of such a step, or it is not written as one.
+    #[error(
+        "no step `{0}`: give the beginning of its key ({MIN_PREFIX} characters or more) or SUITE/CASE/STEP, as \
+         `testledger flaky --all` shows them"
+    )]
+    NoSuchStep(String),
+    /// More than one step has a key that begins so.
+    #[error("`{prefix}` begins the key of more than one step: {}", list_ids(.matches))]
+    AmbiguousStep {
+        /// What was given.
+        prefix: String,
+        /// Some of the steps.
+        matches: Vec<StepKey>,
+    },
+    /// The log has not come to this position.
+    #[error("the log has not come to position {position}: its last one is {head}")]
+    NotThatFar {
+        /// What was asked for.
+        position: u64,
+        /// The last position.
+        head: u64,
+    },
 }
 
-fn list_ids(ids: &[ExecutionId]) -> String {
+fn list_ids(ids: &[impl std::fmt::Display]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

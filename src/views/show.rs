@@ -145,7 +145,20 @@ pub struct ChildShow {
 /// # Errors
 /// [`ViewError`].
 pub async fn show(views: &Views, execution: ExecutionView) -> Result<ExecutionShow, ViewError> {
-    let (mut attempts, mut after) = (Attempts::default(), 0);
+    collect(views, execution, u64::MAX).await
+}
+
+/// Collects what there was to show of an execution when its view was as it is given: nothing later of its stream.
+///
+/// # Errors
+/// [`ViewError`].
+pub async fn show_as_of(views: &Views, execution: ExecutionView) -> Result<ExecutionShow, ViewError> {
+    let last_version = execution.last_version;
+    collect(views, execution, last_version).await
+}
+
+async fn collect(views: &Views, execution: ExecutionView, last_version: u64) -> Result<ExecutionShow, ViewError> {
+    let (mut attempts, mut after) = (Attempts { last_version, done: vec![] }, 0);
     loop {
         let commits = views.log().read_stream(execution.id.into(), after, AT_ONCE).await?;
         let Some(last) = commits.last() else { break };
@@ -170,15 +183,18 @@ fn child(view: ExecutionView) -> ChildShow {
 }
 
 /// Folds a stream into its attempts.
-#[derive(Default)]
 struct Attempts {
+    /// Later events do not count.
+    last_version: u64,
     done: Vec<AttemptShow>,
 }
 
 impl Attempts {
     fn fold(&mut self, commit: &Commit) {
         // What cannot be read is not shown here; the view that leads here waits before it and says so.
-        for event in commit.events.iter().filter_map(|event| event.read().ok()) {
+        let versions = commit.first_version..=self.last_version;
+        let events = versions.zip(&commit.events).map(|(_, event)| event);
+        for event in events.filter_map(|event| event.read().ok()) {
             self.event(event, commit.recorded_at);
         }
     }

@@ -8,6 +8,7 @@ mod mongodb_server;
 
 mod aging;
 mod asking;
+mod beside;
 mod folding;
 mod on_mongodb;
 mod reading;

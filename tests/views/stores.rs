@@ -85,6 +85,12 @@ impl Ledger {
         append(&self.log, commits).await;
         settled(&self.log, count(commits)).await;
     }
+
+    /// Appends after `before`, and waits until every event has its position.
+    pub async fn append_more(&self, commits: &[Commit], before: &[Commit]) {
+        append(&self.log, commits).await;
+        settled(&self.log, count(before) + count(commits)).await;
+    }
 }
 
 fn path(folder: &tempfile::TempDir) -> PathBuf {

@@ -96,6 +96,8 @@ type Echoes = Vec<(TraceKey, TraceEcho)>;
 impl Projection for Traces {
     const NAME: &'static str = "traces";
     const VERSION: u32 = 1;
+    /// 64 MiB, if every document were as large as [`MAX_DOCUMENT_BYTES`] lets it be.
+    const BATCH_VIEWS: usize = 128;
 
     type Key = TraceKey;
     type View = TraceView;

@@ -19,6 +19,8 @@ pub struct ListFeed {
     sizes: Vec<usize>,
     turn: AtomicUsize,
     pub poison: Option<u64>,
+    /// Whether it gives no more than is asked for.
+    pub obeys: bool,
 }
 
 impl ListFeed {
@@ -27,7 +29,7 @@ impl ListFeed {
     }
 
     pub fn of(events: Vec<Recorded>, sizes: Vec<usize>) -> Self {
-        Self { events, sizes, turn: AtomicUsize::new(0), poison: None }
+        Self { events, sizes, turn: AtomicUsize::new(0), poison: None, obeys: false }
     }
 }
 
@@ -44,8 +46,9 @@ impl Feed for ListFeed {
         Ok(self.events.len() as u64)
     }
 
-    async fn read(&self, after: &Checkpoint, _: usize) -> Result<Batch, FeedError> {
+    async fn read(&self, after: &Checkpoint, limit: usize) -> Result<Batch, FeedError> {
         let size = self.sizes[self.turn.fetch_add(1, Ordering::Relaxed) % self.sizes.len()];
+        let size = if self.obeys { size.min(limit) } else { size };
         let readable = self.events.iter().take_while(|it| self.poison.is_none_or(|poison| it.position < poison));
         let events: Vec<Recorded> = readable.skip(after.position as usize).take(size).cloned().collect();
         let position = events.last().map_or(after.position, |last| last.position);

@@ -12,6 +12,8 @@ mod reset;
 mod save;
 mod server;
 mod state;
+mod steps;
+mod traces;
 mod transaction;
 
 use std::collections::HashMap;

@@ -4,6 +4,8 @@
 //! writes the views, so no event is folded in twice.
 
 mod executions;
+mod steps;
+mod traces;
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};

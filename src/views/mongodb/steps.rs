@@ -1,0 +1,50 @@
+//! The statistics of steps in MongoDB: the buckets have an index by step and day, which both questions walk.
+
+use async_trait::async_trait;
+use bson::{Document, doc};
+use mongodb::IndexModel;
+use testledger_projections::flaky_steps::{Bucket, FlakySteps};
+use testledger_projections::ports::ViewStoreError;
+use testledger_schemas::StepKey;
+
+use crate::views::mongodb::MongoViews;
+use crate::views::mongodb::listed::{Listed, index};
+use crate::views::mongodb::server::Question;
+use crate::views::steps::{Days, StepQueries, bucket};
+
+/// The step of a bucket, and no other document has it.
+const STEP: &str = "bucket.step_key";
+/// The day of a bucket.
+const DAY: &str = "bucket.day";
+
+impl Listed for FlakySteps {
+    fn indexes() -> Vec<IndexModel> {
+        // Any text comes after the empty one: an index of the buckets alone.
+        vec![index("by_step", order(), doc! { STEP: { "$gt": "" } })]
+    }
+}
+
+fn order() -> Document {
+    doc! { STEP: 1, DAY: 1 }
+}
+
+#[async_trait]
+impl StepQueries for MongoViews<FlakySteps> {
+    async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError> {
+        if limit == 0 {
+            return Ok(vec![]);
+        }
+        let after = after.map(|key| key.to_string()).unwrap_or_default();
+        let within = doc! { "$gte": days.first.to_string(), "$lte": days.last.to_string() };
+        let filter = doc! { STEP: { "$gt": after }, DAY: within };
+        let found = self.ask(Question { filter, sort: order(), limit }).await?;
+        Ok(found.into_iter().filter_map(bucket).collect())
+    }
+
+    async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {
+        // Both bounds: the index knows only documents with a step.
+        let filter = doc! { STEP: { "$gt": "", "$gte": least } };
+        let found = self.ask(Question { filter, sort: order(), limit: 1 }).await?;
+        Ok(found.into_iter().find_map(bucket).map(|bucket| bucket.step_key))
+    }
+}

@@ -1,0 +1,197 @@
+//! The statistics of steps: where they are kept, how they are brought up to date, and what may be asked of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use testledger_projections::flaky_steps::{
+    Bucket, Day, FlakyKey, FlakySteps, FlakyView, MAX_WINDOW_DAYS, MassFailures, Window,
+};
+use testledger_projections::memory::MemoryViews;
+use testledger_projections::ports::{ViewStore, ViewStoreError};
+use testledger_projections::worker::{self, CatchUpError, Progress};
+use testledger_schemas::StepKey;
+
+use crate::event_store::SharedLog;
+use crate::views::feed::LogFeed;
+use crate::views::mongodb::{Database, MongoViews};
+use crate::views::sqlite::SqliteViews;
+
+/// How many buckets are read at once: more than a step can have in one window, so each piece has a whole step.
+const BUCKETS_AT_ONCE: usize = MAX_WINDOW_DAYS as usize + 134;
+
+/// Days from the first to the last, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Days {
+    /// The first day.
+    pub first: Day,
+    /// The last day.
+    pub last: Day,
+}
+
+/// Questions about the buckets of steps.
+#[async_trait]
+pub trait StepQueries: Send + Sync {
+    /// The buckets of these days, of the steps whose keys come after `after`, by step and then by day, at most `limit`:
+    /// the last step may not be whole.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError>;
+
+    /// The first step whose key, as text, is not less than `least`.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError>;
+}
+
+/// A store that keeps the statistics of steps and answers questions about them.
+pub trait StepStore: ViewStore<FlakySteps> + StepQueries + 'static {}
+
+impl<T: ViewStore<FlakySteps> + StepQueries + 'static> StepStore for T {}
+
+/// The bucket, if the document is one.
+pub(super) fn bucket(view: FlakyView) -> Option<Bucket> {
+    match view {
+        FlakyView::Bucket(bucket) => Some(*bucket),
+        FlakyView::Run(_) | FlakyView::MassFailures(_) => None,
+    }
+}
+
+#[async_trait]
+impl StepQueries for MemoryViews<FlakySteps> {
+    async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError> {
+        let is_asked =
+            |it: &&Bucket| after.is_none_or(|key| key < it.step_key) && (days.first..=days.last).contains(&it.day);
+        // Keys of buckets are ordered by step and day.
+        Ok(self
+            .with(|views| views.values().filter_map(FlakyView::bucket).filter(is_asked).take(limit).cloned().collect()))
+    }
+
+    async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {
+        let steps = |views: &std::collections::BTreeMap<FlakyKey, FlakyView>| {
+            let mut keys = views.values().filter_map(FlakyView::bucket).map(|bucket| bucket.step_key);
+            keys.find(|key| *key.to_string() >= *least)
+        };
+        Ok(self.with(steps))
+    }
+}
+
+/// The statistics of the steps of one log.
+#[derive(Clone)]
+pub struct StepViews {
+    feed: LogFeed,
+    log: SharedLog,
+    store: Arc<dyn StepStore>,
+}
+
+impl StepViews {
+    /// Statistics beside a log in SQLite, in the same file.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`] where the file cannot be opened or its table not be made.
+    pub async fn sqlite(log: SharedLog, path: &Path) -> Result<Self, ViewStoreError> {
+        Ok(Self::over(log, SqliteViews::<FlakySteps>::open(path).await?))
+    }
+
+    /// Statistics beside a log in MongoDB, in the same database.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`] where the database cannot be reached or its collections not be made.
+    pub async fn mongodb(log: SharedLog, database: &Database) -> Result<Self, ViewStoreError> {
+        Ok(Self::over(log, MongoViews::<FlakySteps>::open(database).await?))
+    }
+
+    /// Statistics in memory.
+    #[must_use]
+    pub fn memory(log: SharedLog) -> Self {
+        Self::over(log, Arc::new(MemoryViews::<FlakySteps>::default()))
+    }
+
+    /// Statistics in any store.
+    #[must_use]
+    pub fn over(log: SharedLog, store: Arc<dyn StepStore>) -> Self {
+        Self { feed: LogFeed::new(log.clone()), log, store }
+    }
+
+    /// The log they are folded from.
+    #[must_use]
+    pub fn log(&self) -> &SharedLog {
+        &self.log
+    }
+
+    /// Brings the statistics up to the end of the log as it is now. Where an event cannot be read they stay before it,
+    /// and [`Progress::paused`] says so.
+    ///
+    /// # Errors
+    /// [`CatchUpError`].
+    pub async fn catch_up(&self) -> Result<Progress, CatchUpError> {
+        worker::catch_up(&FlakySteps, &self.feed, &*self.store, None).await
+    }
+
+    /// The window of one step; none where these days say nothing of it.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn window(&self, step_key: StepKey, to: Day, days: u32) -> Result<Option<Window>, ViewStoreError> {
+        let views = self.store.load(&Window::keys(step_key, to, days)).await?;
+        let views: Vec<FlakyView> = views.into_iter().flatten().collect();
+        let registers: Vec<MassFailures> = views.iter().filter_map(FlakyView::mass_failures).cloned().collect();
+        let buckets: Vec<Bucket> = views.into_iter().filter_map(bucket).collect();
+        Ok((!buckets.is_empty()).then(|| Window::of(step_key, to, days, &buckets, &registers)))
+    }
+
+    /// Goes through the windows of all steps of which these days say something, in the order of their keys. Only some
+    /// hundred buckets are in memory at a time.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn each_window(
+        &self,
+        to: Day,
+        days: u32,
+        mut see: impl FnMut(Window) + Send,
+    ) -> Result<(), ViewStoreError> {
+        let registers: Vec<FlakyKey> = Window::registers(to, days).collect();
+        let registers = self.store.load(&registers).await?;
+        let registers: Vec<MassFailures> =
+            registers.iter().flatten().filter_map(FlakyView::mass_failures).cloned().collect();
+        let within = Days { first: to.before(days.clamp(1, MAX_WINDOW_DAYS) - 1), last: to };
+        let mut after = None;
+        loop {
+            let mut buckets = self.store.buckets(after, within, BUCKETS_AT_ONCE).await?;
+            let is_end = buckets.len() < BUCKETS_AT_ONCE;
+            // The last step of a full piece may go on: it is read again, as the first of the next one.
+            if let Some(last) = buckets.last().map(|bucket| bucket.step_key).filter(|_| !is_end) {
+                buckets.retain(|bucket| bucket.step_key != last);
+            }
+            for step in buckets.chunk_by(|a, b| a.step_key == b.step_key) {
+                see(Window::of(step[0].step_key, to, days, step, &registers));
+            }
+            match buckets.last() {
+                Some(last) if !is_end => after = Some(last.step_key),
+                Some(_) | None => return Ok(()),
+            }
+        }
+    }
+
+    /// Steps whose key begins so (lower case), at most `limit`.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<StepKey>, ViewStoreError> {
+        let (mut found, mut least) = (vec![], prefix.to_owned());
+        while found.len() < limit {
+            let Some(key) = self.store.first_from(&least).await? else { break };
+            let text = key.to_string();
+            if !text.starts_with(prefix) {
+                break;
+            }
+            found.push(key);
+            // `g` comes after every character of a key: the next step, whatever its key is.
+            least = format!("{text}g");
+        }
+        Ok(found)
+    }
+}
