@@ -52,7 +52,7 @@ schemas-check: ## Whether the published JSON Schemas are those of the code
 	$(CARGO) test --locked --quiet --package testledger --test published
 
 bench: ## Benchmarks: ratios against a baseline in the same run
-	$(CARGO) bench --locked --package testledger --bench append
+	$(CARGO) bench --locked --package testledger --bench append --bench append_mongodb
 
 shows: ## Every figure that the project claims, measured anew (some ten minutes)
 	shows/all.sh
