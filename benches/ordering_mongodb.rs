@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use testledger::event_store::EventLog;
 use testledger::event_store::mongodb::MongoLog;
+use testledger::event_store::patient::PatientLog;
 use testledger::event_store::subscription::Subscription;
 use testledger::ports::ids::{Ids, RandomIds};
 use testledger_schemas::CommitId;
@@ -40,6 +41,8 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const STREAMS_OF_A_HUNDRED: u64 = 40;
 /// How often one process and eight are measured, by turns.
 const TURNS: usize = 3;
+/// How long an append is sent again.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What the latency of eight may be, as a multiple of that of one.
 const RATIO_LIMIT: f64 = 3.0;
 /// The 99th percentile from sent to seen in order, in milliseconds.
@@ -187,7 +190,8 @@ fn pacer_main(args: &[String]) -> ExitCode {
 }
 
 async fn pace(address: &str, rate: u64) -> Vec<(CommitId, u64, u64)> {
-    let log = mongo::open(address).await;
+    // As an engine has it: what a server that has too much to do does not answer is sent again.
+    let log = PatientLog::new(mongo::open(address).await, PATIENCE);
     let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let streams: Vec<_> = (0..rate * STREAMS_OF_A_HUNDRED / 100)
         .map(|_| Arc::new(Mutex::new((StreamId::from(RandomIds.execution_id()), StreamHead::EMPTY))))

@@ -16,8 +16,8 @@ use testledger_schemas::{Commit, Hash};
 /// A feed over a list, which gives batches of the sizes it is told, again and again.
 pub struct ListFeed {
     pub events: Vec<Recorded>,
-    sizes: Vec<usize>,
-    turn: AtomicUsize,
+    pub sizes: Vec<usize>,
+    pub turn: AtomicUsize,
     pub poison: Option<u64>,
     /// Whether it gives no more than is asked for.
     pub obeys: bool,
