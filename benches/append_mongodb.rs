@@ -245,7 +245,7 @@ async fn reads(place: &mongo::Place, show: &mut show::Show) {
         let mut batches = commits.find(doc! {}).limit(READ as i64).batch().await.unwrap();
         let mut count = 0;
         while let Some(batch) = batches.try_next().await.unwrap() {
-            count += batch.doc_slices().unwrap().into_iter().map(|one| black_box(one.unwrap())).count();
+            count += batch.doc_slices().unwrap().into_iter().filter(|one| black_box(one).is_ok()).count();
         }
         raw_whole.push(count as f64 / began.elapsed().as_secs_f64());
     }

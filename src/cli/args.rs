@@ -259,7 +259,7 @@ pub struct FlakyArgs {
 pub enum FlakyCommand {
     /// Show one step: figures, what each rule says, errors, and its latest runs
     Show {
-        /// The step: the beginning of its key (8 characters or more), SUITE/CASE/STEP or SUITE/CASE[MATRIX]/STEP; the
+        /// The step: the beginning of its key (8 characters or more), `SUITE/CASE/STEP` or `SUITE/CASE[MATRIX]/STEP`; the
         /// step of a reported test is the name of the test
         step: String,
         /// How many days up to today (in UTC), such as 30d; 366d at the most

@@ -188,7 +188,8 @@ impl Copied for Copy {
         let mut changed = unchanged.clone();
         changed.commits = changes(&unchanged.commits, &before.commits, &after.commits, document::<Commit>);
         changed.pages = changes(&unchanged.pages, &before.pages, &after.pages, document::<Page>);
-        changed.artifacts = changes(&unchanged.artifacts, &before.artifacts, &after.artifacts, piece);
+        changed.artifacts =
+            changes(&unchanged.artifacts, &before.artifacts, &after.artifacts, |key, bytes| piece(key, bytes));
         self.put(&unchanged, &changed).await;
     }
 
@@ -232,10 +233,10 @@ fn document<T: Serialize + DeserializeOwned>(key: &(impl Serialize + Clone), val
 }
 
 /// The only piece of a small artifact.
-fn piece(key: &String, bytes: &Vec<u8>) -> RawDocumentBuf {
+fn piece(key: &str, bytes: &[u8]) -> RawDocumentBuf {
     let mut document = RawDocumentBuf::new();
-    document.append(cstr!("_id"), key.as_str());
+    document.append(cstr!("_id"), key);
     document.append(cstr!("pieces"), 1_i64);
-    document.append(cstr!("bytes"), Binary { subtype: BinarySubtype::Generic, bytes: bytes.clone() });
+    document.append(cstr!("bytes"), Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() });
     document
 }
