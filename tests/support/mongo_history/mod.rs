@@ -25,9 +25,9 @@ use appending::Acknowledged;
 pub use whole::{Whole, whole};
 
 /// A scenario that waits so long for something hangs: never a measure of speed.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 /// How long everything may take to get its place in the end, until what has none counts as lost.
-const SETTLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(120);
 /// How long an audit waits for positions: everything has its place before it begins.
 const GRACE: Duration = Duration::from_secs(1);
 
