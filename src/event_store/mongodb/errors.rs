@@ -123,6 +123,7 @@ pub(super) fn words(error: &Error) -> String {
         ErrorKind::Command(error) => format!("{} ({})", error.message, error.code_name),
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.message.clone(),
         ErrorKind::Write(WriteFailure::WriteConcernError(error)) => error.message.clone(),
-        _ => error.to_string(),
+        // Without the driver's labels and sources, which are for programs.
+        _ => error.kind.to_string(),
     }
 }

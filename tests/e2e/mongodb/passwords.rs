@@ -68,7 +68,7 @@ fn errors_and_hints_name_the_store_without_its_password() {
     let wrong = say(&right.replace("ada:", "eve:"), &["executions", "list"], 111);
     assert!(wrong.err().contains("does not accept this user and password"), "{}", wrong.all());
     place.file("plan.yaml", "suite: s\ncases: [{ id: c, steps: [{ id: a, run: [false] }] }]\n");
-    let hint = say(&right, &["run", "plan.yaml"], 100);
+    let hint = say(&right, &["run", "plan.yaml", "-vv"], 100);
     assert!(hint.out().contains("--store 'mongodb://ada:***@127.0.0.1"), "{}", hint.all());
     for store in [
         right.replace("/tests", "/"),
