@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use libtest_mimic::Trial;
 use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger::event_store::{AppendError, EventLog, StoreError};
@@ -18,6 +19,7 @@ use crate::trial;
 /// A password with everything that an address has a meaning for.
 const PASSWORD: &str = "s3cr&t:p@ss/w?rd#%41é";
 const DATABASE: &str = "log";
+const MANY: usize = 20;
 /// The mend of missing rights.
 const MEND: &str = "give this user the role readWrite on the database";
 
@@ -106,7 +108,10 @@ async fn missing() {
     is_told(&open(&server.uri("stranger", PASSWORD, DATABASE)).await.map(drop).unwrap_err(), MEND);
     let wrong = format!("{PASSWORD}!");
     let who = "check both, and authSource in the address";
-    is_told(&open(&server.uri("writer", &wrong, DATABASE)).await.map(drop).unwrap_err(), who);
+    // Many at once, so that some hear of it by another connection of theirs.
+    let wrong = server.uri("writer", &wrong, DATABASE);
+    let errors = join_all((0..MANY).map(|_| open(&wrong))).await;
+    errors.into_iter().for_each(|opened| is_told(&opened.map(drop).unwrap_err(), who));
     is_told(&open(&server.uri("nobody", PASSWORD, DATABASE)).await.map(drop).unwrap_err(), who);
     is_told(&open(&server.anonymous(DATABASE)).await.map(drop).unwrap_err(), "mongodb://USER:PASSWORD@HOST");
 }

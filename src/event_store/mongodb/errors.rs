@@ -50,6 +50,10 @@ impl Translator {
         // The driver's own enum is open (`non_exhaustive`): the last arm takes what may pass.
         match error.kind.as_ref() {
             ErrorKind::Authentication { .. } => self.refused(WRONG_USER),
+            // Another connection of the pool was refused, and the driver tells the cause in its words alone.
+            ErrorKind::ConnectionPoolCleared { message, .. } if message.contains(REFUSED_USER) => {
+                self.refused(WRONG_USER)
+            }
             ErrorKind::InvalidTlsConfig { .. } | ErrorKind::IncompatibleServer { .. } => self.refused(&words(error)),
             ErrorKind::InvalidArgument { .. } => self.refused(&words(error)),
             ErrorKind::Bson(_) => self.damaged(&words(error)),
@@ -85,6 +89,8 @@ pub(super) const STANDALONE: &str = "this server is not a member of a replica se
      streams and majority writes): start mongod with --replSet rs0 and run rs.initiate(); one node is enough";
 const NO_RIGHT: &str = "give this user the role readWrite on the database (read, to look only)";
 const NO_USER: &str = "name a user in the address: mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin";
+/// The server's name of [`codes::AUTHENTICATION_FAILED`].
+const REFUSED_USER: &str = "AuthenticationFailed";
 const WRONG_USER: &str = "the server does not accept this user and password; check both, and authSource in the address";
 
 /// The server's code for an error, whatever kind of call it was.
