@@ -65,7 +65,7 @@ async fn all(show: &mut Show) {
     show.figure("history_mongodb_idle_open_backfill_pages", pages, 0, pages == 0);
     figures(show, "idle_closed", &overrun::while_nobody_was_there(3).await, 3);
     let killed = killed::at_every_page(KILLED_PAGES).await;
-    figures(show, "backfill_killed", &killed, KILLED_PAGES / 2);
+    figures(show, "backfill_killed", &killed, KILLED_PAGES);
     figures(show, "dropped", &dropped::and_restored(Loss::Dropped, 3).await, 3);
     figures(show, "renamed", &dropped::and_restored(Loss::Renamed, 3).await, 3);
     figures(show, "blows", &failover::under_appends(&BLOWS, SEED).await, BLOWS.len());

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use mongodb::bson::doc;
 use test_servers::{ReplicaSet, ReplicaSetOptions};
 use testledger::event_store::EventLog;
 
@@ -15,6 +16,9 @@ use crate::mongo;
 pub const SEQUENCER: &str = "history-sequencer";
 /// So many commits are in one page of a backfill.
 const PAGE: usize = 256;
+
+/// How long the server takes for an insert meanwhile.
+const BETWEEN_PAGES_MS: i32 = 150;
 
 /// Starts this program again with these arguments. It ends when its standard input does: with this process at the latest.
 pub fn start(args: &[&str]) -> Child {
@@ -36,7 +40,8 @@ pub fn sequencer_main(args: &[String]) -> ExitCode {
 /// `pages` pages are to be filled up; the process that does it is killed as soon as a page of its own is there. What is
 /// found says how often that left the backfill open.
 pub async fn at_every_page(pages: usize) -> Found {
-    let set = ReplicaSet::start_with(ReplicaSetOptions::new(1).small_oplog()).await.unwrap();
+    let options = ReplicaSetOptions::new(1).small_oplog().parameter("enableTestCommands", "1");
+    let set = ReplicaSet::start_with(options).await.unwrap();
     let place = mongo::at(set.uri("log"), "log".to_owned()).await;
     place.open().await.close().await;
     let (mut streams, mut acknowledged) = (Streams::new(1, 300), Acknowledged::default());
@@ -47,6 +52,14 @@ pub async fn at_every_page(pages: usize) -> Found {
     unsequenced.iter().for_each(|commit| acknowledged.add(commit));
     set.overrun_oplog().await.unwrap();
     assert!(raw::is_lost(&place, &raw::last_page(&place).await.token.unwrap()).await, "the history is lost");
+    let delay = |mode: &str| {
+        let data = doc! { "failCommands": ["insert"], "blockConnection": true, "blockTimeMS": BETWEEN_PAGES_MS };
+        let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data };
+        let admin = place.client.database("admin");
+        async move { admin.run_command(command).await.unwrap() }
+    };
+    // So that no backfill writes its next page before it is killed.
+    delay("alwaysOn").await;
     let mut left_open = 0;
     for _ in 0..pages {
         let before = raw::last_page(&place).await.number;
@@ -60,6 +73,7 @@ pub async fn at_every_page(pages: usize) -> Found {
         }
         left_open += 1;
     }
+    delay("off").await;
     let opened = tokio::join!(place.open(), place.open());
     let logs = [opened.0, opened.1];
     for (commit, log) in streams.grow(300).iter().zip(logs.iter().cycle()) {
