@@ -39,6 +39,8 @@ const TURNS: u64 = 5;
 const RATIO_LIMIT: f64 = 0.8;
 /// How far positions may be behind when the last append of a turn is acknowledged, in milliseconds.
 const BEHIND_LIMIT_MS: f64 = 250.0;
+/// With this in the environment, 256 callers append for so many seconds and nothing else is done: for a profiler.
+const PROFILED: &str = "PROFILED_SECONDS";
 /// So many commits are read.
 const READ: usize = 20_000;
 /// How much is read at once.
@@ -52,6 +54,9 @@ fn main() -> std::process::ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let place = mongo::database().await;
+        if let Ok(seconds) = std::env::var(PROFILED) {
+            return profiled(&place, seconds.parse().unwrap()).await;
+        }
         println!("append, commits of one event, {TURNS} turns (medians)");
         for callers in CALLERS {
             appends(&place, callers, &mut show).await;
@@ -127,6 +132,19 @@ async fn appends(place: &mongo::Place, callers: u64, show: &mut show::Show) {
             lag <= BEHIND_LIMIT_MS,
         );
     }
+    log.close().await;
+}
+
+async fn profiled(place: &mongo::Place, seconds: u64) {
+    let (log, began) = (place.open().await, Instant::now());
+    let mut count = 0;
+    for turn in 0.. {
+        if began.elapsed() >= Duration::from_secs(seconds) {
+            break;
+        }
+        count += turn_of(&log, commits_of(turn, CALLERS[3])).await.len();
+    }
+    println!("{:.0} commits/s, their making included", count as f64 / began.elapsed().as_secs_f64());
     log.close().await;
 }
 

@@ -16,11 +16,11 @@ use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::queue::{Waiting, next_batch};
 
 /// So many groups are under way at once, never two with commits of one stream: while one waits for the journals, the next
-/// one is on its way to them.
-const GROUPS_UNDER_WAY: usize = 2;
+/// ones are on their way to them.
+const GROUPS_UNDER_WAY: usize = 6;
 /// A further group goes only with so many appends: few wait for the group before, and share the next one. With many
 /// processes, each with a commit now and then, a server would else spend itself on single inserts.
-const WORTH_A_FURTHER_GROUP: usize = 64;
+const WORTH_A_FURTHER_GROUP: usize = 8;
 /// The ends of so many streams are remembered; then all are forgotten and looked up again.
 const REMEMBERED_HEADS: usize = 16_384;
 
