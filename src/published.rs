@@ -3,10 +3,10 @@
 use serde_json::Value;
 use testledger_schemas::published::{self, output_schema};
 
-use crate::audit::AuditReport;
-use crate::cli::result::RunResult;
+use crate::cli::result::{RunResult, VerifyResult};
 use crate::views::events::EventLine;
 use crate::views::flaky::{FlakyList, FlakyShow};
+use crate::views::projections::ProjectionsStatus;
 use crate::views::query::ExecutionPage;
 use crate::views::show::ExecutionShow;
 use crate::views::traces::TraceShow;
@@ -23,7 +23,8 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("trace.schema.json", output_schema::<TraceShow>("testledger trace")),
         ("flaky-list.schema.json", output_schema::<FlakyList>("testledger flaky")),
         ("flaky-show.schema.json", output_schema::<FlakyShow>("testledger flaky show")),
-        ("audit-verify.schema.json", output_schema::<AuditReport>("testledger audit verify")),
+        ("audit-verify.schema.json", output_schema::<VerifyResult>("testledger audit verify")),
+        ("projections-status.schema.json", output_schema::<ProjectionsStatus>("testledger projections status")),
     ]);
     all
 }

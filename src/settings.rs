@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use testledger_projections::router::Routing;
+
 /// The settings of one engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -38,6 +40,8 @@ pub struct Settings {
     pub live_interval: Duration,
     /// Who runs the tests; empty: user@host, marked unverified.
     pub actor: String,
+    /// When views are committed.
+    pub routing: Routing,
 }
 
 impl Default for Settings {
@@ -56,6 +60,7 @@ impl Default for Settings {
             max_interruptions: 5,
             live_interval: Duration::from_millis(1000),
             actor: String::new(),
+            routing: Routing::default(),
         }
     }
 }
@@ -154,6 +159,38 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "who runs the tests, as the log names them (default: user@host, marked unverified)",
         set: |settings, text| text_of(&mut settings.actor, text),
         show: |settings| settings.actor.clone(),
+    },
+    Setting {
+        key: "projection_strategy",
+        meaning: "when views are committed: adaptive (by urgency, priority and lag), immediate or batched",
+        set: |settings, text| {
+            settings.routing.strategy = text.parse()?;
+            Ok(())
+        },
+        show: |settings| settings.routing.strategy.as_str().to_owned(),
+    },
+    Setting {
+        key: "projection_batch_events",
+        meaning: "about how many events one commit of views has at the most",
+        set: |settings, text| count_of(&mut settings.routing.batch_events, text, 1..=10_000),
+        show: |settings| settings.routing.batch_events.to_string(),
+    },
+    Setting {
+        key: "projection_interval",
+        meaning: "how long an event that is not urgent waits until it is in the views",
+        set: |settings, text| duration_of(&mut settings.routing.interval, text),
+        show: |settings| shown(settings.routing.interval),
+    },
+    Setting {
+        key: "projection_overload_events",
+        meaning: "a projection that is so many events behind commits full batches only, until it has caught up",
+        set: |settings, text| {
+            let mut count = 0;
+            count_of(&mut count, text, 1..=100_000_000)?;
+            settings.routing.overload_events = count as u64;
+            Ok(())
+        },
+        show: |settings| settings.routing.overload_events.to_string(),
     },
 ];
 

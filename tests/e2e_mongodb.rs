@@ -17,6 +17,8 @@ mod on_mongodb;
 mod output;
 #[path = "e2e/printed.rs"]
 mod printed;
+#[path = "e2e/projecting.rs"]
+mod projecting;
 #[path = "e2e/reading.rs"]
 mod reading;
 #[path = "e2e/runs.rs"]

@@ -8,6 +8,7 @@ use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
 use crate::cli::exit::EXIT_CODES;
+use crate::views::projections::Name;
 use crate::views::query::Cursor;
 use crate::views::replay::At;
 use crate::views::traces;
@@ -44,6 +45,14 @@ pub enum Command {
     /// HEALTHY otherwise. Listed are those that are FLAKY or BROKEN, and those for which a rule fires over the window
     /// though their state is HEALTHY again.
     Flaky(FlakyArgs),
+    /// Fold the log into views as it grows, until interrupted
+    ///
+    /// Several workers may run: they share the projections, and another one takes over within seconds when one is killed.
+    /// Without any, views are brought up to date by whoever asks.
+    Project(ProjectArgs),
+    /// See how far the views are; rebuild, pause and resume them
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
     /// Print the executions as they were at an earlier place of the log
     ///
     /// Folds the log anew in memory, exactly up to that place, and prints what `executions list` (or, with --execution,
@@ -280,6 +289,48 @@ fn days(text: &str) -> Result<u32, String> {
     within.ok_or_else(|| format!("write a number of days from 1d to {MAX_WINDOW_DAYS}d"))
 }
 
+/// `project`.
+#[derive(Args, Debug)]
+pub struct ProjectArgs {
+    /// Only this projection: executions, traces or flaky_steps (may be repeated; default: all)
+    #[arg(long = "only", value_name = "NAME")]
+    pub only: Vec<Name>,
+    /// Bring the views up to the end of the log as it is now, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `projections`.
+#[derive(Subcommand, Debug)]
+pub enum ProjectionsCommand {
+    /// Show how far each projection is, who folds it, and what holds it up
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fold a projection anew from the first event, beside the views that are read, and then put the new ones in their place
+    ///
+    /// Readers see the old views or the new ones, never a mix. An attempt that was broken off is gone on with.
+    Rebuild {
+        /// executions, traces or flaky_steps
+        name: Name,
+        /// Begin with the first event, also where an attempt was broken off
+        #[arg(long)]
+        afresh: bool,
+    },
+    /// Stop folding a projection until it is resumed; its views can be read, and fall behind
+    Pause {
+        /// executions, traces or flaky_steps
+        name: Name,
+    },
+    /// Fold a projection again
+    Resume {
+        /// executions, traces or flaky_steps
+        name: Name,
+    },
+}
+
 /// `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
@@ -341,6 +392,9 @@ pub enum AuditCommand {
         /// A PAGE:HASH that an earlier run printed: proves that nothing before it was rewritten or cut
         #[arg(long, value_name = "PAGE:HASH")]
         expect: Option<Anchor>,
+        /// Fold the log anew in memory, too, and name every stored view that is not what it says
+        #[arg(long)]
+        views: bool,
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -12,6 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::executions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::open::Existing;
+use crate::cli::result::VerifyResult;
 use crate::event_store::SharedLog;
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
@@ -23,10 +24,15 @@ const COMMITS_AT_ONCE: usize = 1_000;
 ///
 /// # Errors
 /// [`Failure`] if it cannot be read; what is wrong with it is printed, and the exit code says so.
-pub async fn verify(context: &Context, expect: Option<Anchor>, json: bool) -> Result<Exit, Failure> {
+pub async fn verify(context: &Context, expect: Option<Anchor>, views: bool, json: bool) -> Result<Exit, Failure> {
     let existing = Existing::open(context).await?;
     let options = VerifyOptions { expect, sequencing: existing.sequencing() };
-    let report = crate::audit::verify(existing.log.as_ref(), &options, &|_| {}).await?;
+    let log = crate::audit::verify(existing.log.as_ref(), &options, &|_| {}).await?;
+    let views = match views {
+        true => existing.projections().await?.compare().await.map_err(executions::failure)?,
+        false => vec![],
+    };
+    let report = VerifyResult { log, views };
     let text = if json {
         serde_json::to_string(&report).map_err(|error| Failure::new(Exit::Internal, error))?
     } else {
@@ -85,6 +91,7 @@ pub async fn erase(context: &Context, execution: &str, only: &[EventId], grounds
     })?;
     views.catch_up(None).await.map_err(|error| executions::failure(error.into()))?;
     existing.traces().await?.follow_erasure().await.map_err(|error| executions::failure(error.into()))?;
+    existing.projections().await?.follow_erasure().await.map_err(|error| executions::failure(error.into()))?;
     // Once more: this empties the write-ahead file, in which the views have just been overwritten.
     views.log().erase_artifacts(&done.artifacts).await?;
     writeln!(std::io::stdout(), "{}", in_words(&done))?;

@@ -54,6 +54,15 @@ pub fn warn_of(progress: &Progress) {
             poison.reason
         );
     }
+    if let Some(hold) = &progress.held {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the views stay at position {}: {} paused their projection at {} (see `testledger projections status`)",
+            progress.position,
+            hold.by,
+            hold.at
+        );
+    }
 }
 
 /// The failure of a question about the views.

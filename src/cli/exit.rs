@@ -25,7 +25,7 @@ pub enum Exit {
     OutputNotWritten = 110,
     /// The log's store cannot be used.
     StoreUnavailable = 111,
-    /// The log does not verify.
+    /// The log, or what was folded from it, does not verify.
     LogIntegrity = 112,
     /// Interrupted or cancelled.
     Interrupted = 130,

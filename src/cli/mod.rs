@@ -14,6 +14,8 @@ mod follow;
 mod open;
 mod plan;
 mod plans;
+mod project;
+mod projections;
 mod replay;
 pub mod result;
 mod run;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{AuditCommand, Cli, Command, ExecutionsCommand, PlanCommand};
+use args::{AuditCommand, Cli, Command, ExecutionsCommand, PlanCommand, ProjectionsCommand};
 use context::Context;
 use exit::{Exit, Failure};
 
@@ -82,6 +84,16 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Run(args) => run::run(Context::here(cli.store)?, &args).await,
         Command::Trace(args) => trace::show(&Context::here(cli.store)?, &args).await,
         Command::Flaky(args) => flaky::flaky(&Context::here(cli.store)?, &args).await,
+        Command::Project(args) => project::project(&Context::here(cli.store)?, &args).await,
+        Command::Projections(command) => {
+            let context = Context::here(cli.store)?;
+            match command {
+                ProjectionsCommand::Status { json } => projections::status(&context, json).await,
+                ProjectionsCommand::Rebuild { name, afresh } => projections::rebuild(&context, name, afresh).await,
+                ProjectionsCommand::Pause { name } => projections::pause(&context, name).await,
+                ProjectionsCommand::Resume { name } => projections::resume(&context, name).await,
+            }
+        }
         Command::Replay(args) => replay::replay(&Context::here(cli.store)?, &args).await,
         Command::Events(args) => events::print(&Context::here(cli.store)?, &args).await,
         Command::Executions(command) => {
@@ -96,7 +108,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Audit(command) => {
             let context = Context::here(cli.store)?;
             match command {
-                AuditCommand::Verify { expect, json } => audit::verify(&context, expect, json).await,
+                AuditCommand::Verify { expect, views, json } => audit::verify(&context, expect, views, json).await,
                 AuditCommand::Export { output } => audit::export(&context, output.as_deref()).await,
                 AuditCommand::Erase { execution, events, grounds } => {
                     audit::erase(&context, &execution, &events, grounds).await

@@ -4,9 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use testledger_projections::router::Routing;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
 use crate::audit::Sequencing;
 use crate::cli::context::{self, Context};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::project;
 use crate::engine::{Engine, Parts, this_process};
 use crate::event_store::SharedLog;
 use crate::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
@@ -17,6 +22,7 @@ use crate::settings::address;
 use crate::steps::http::HttpClient;
 use crate::steps::spawner::Spawner;
 use crate::views::Views;
+use crate::views::projections::{Name, Projections};
 use crate::views::steps::StepViews;
 use crate::views::traces::TraceViews;
 
@@ -56,6 +62,15 @@ impl Home {
             Self::File(path) => SqliteLog::open_patiently(path, context.settings.store_patience).await?,
             Self::Database(store) => MongoLog::open(store.clone()).await?,
         })
+    }
+
+    /// The projections beside this log.
+    async fn projections(&self, log: SharedLog) -> Result<Projections, Failure> {
+        let opened = match self {
+            Self::File(path) => Projections::sqlite(log, path).await,
+            Self::Database(store) => Projections::mongodb(log, &store.database()).await,
+        };
+        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
     }
 
     /// Opens the log if there is one.
@@ -137,6 +152,14 @@ impl Existing {
         opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
     }
 
+    /// All projections beside the log.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be opened.
+    pub async fn projections(&self) -> Result<Projections, Failure> {
+        self.home.projections(Arc::clone(&self.log)).await
+    }
+
     /// The traces beside the log, as they are.
     ///
     /// # Errors
@@ -160,6 +183,32 @@ pub struct Running {
     /// The store, where it was given as a flag.
     pub store_flag: Option<String>,
     spawner: Arc<Spawner>,
+    projecting: Option<Projecting>,
+}
+
+/// Workers that fold the log into views beside the engine.
+struct Projecting {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Projecting {
+    fn start(projections: Projections, routing: Routing) -> Self {
+        let stop = CancellationToken::new();
+        let working = stop.clone();
+        let task = tokio::spawn(async move {
+            projections.work(&Name::ALL, &project::holder(), &routing, &working).await;
+        });
+        Self { stop, task }
+    }
+
+    /// Commits what was read, and ends. What is left in the log is folded by whoever asks.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::warn!(%error, "the projections ended early");
+        }
+    }
 }
 
 impl Running {
@@ -168,7 +217,8 @@ impl Running {
     /// # Errors
     /// [`Failure`].
     pub async fn start(context: &Context) -> Result<Self, Failure> {
-        let log = home(context).await?.open(context).await?;
+        let home = home(context).await?;
+        let log = home.open(context).await?;
         let spawner = Spawner::start().await.map_err(|error| Failure::new(Exit::Internal, error))?;
         let parts = Parts {
             log: Arc::clone(&log),
@@ -183,7 +233,15 @@ impl Running {
             process: this_process(&context::host()),
         };
         let engine = Engine::start(parts).await?;
-        Ok(Self { engine, log, store_flag: context.store_flag.clone(), spawner })
+        // On a server that is the work of processes of their own (`testledger project`).
+        let projecting = match &home {
+            Home::File(_) => {
+                let projections = home.projections(Arc::clone(&log)).await?;
+                Some(Projecting::start(projections, context.settings.routing.clone()))
+            }
+            Home::Database(_) => None,
+        };
+        Ok(Self { engine, log, store_flag: context.store_flag.clone(), spawner, projecting })
     }
 
     /// Ends the engine in good order: its last append, then the spawner, then the log.
@@ -192,6 +250,9 @@ impl Running {
             tracing::warn!(%error, "the engine's end is not recorded");
         }
         self.spawner.close().await;
+        if let Some(projecting) = self.projecting {
+            projecting.end().await;
+        }
         self.log.close().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What `run --json` and `executions retry --json` print: one object for each plan.
+//! What `run --json` and `executions retry --json` print, one object for each plan; and `audit verify --json`.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,7 +6,9 @@ use testledger_schemas::event::{OutcomeTally, StatusTally};
 use testledger_schemas::page::Anchor;
 use testledger_schemas::{ExecutionId, ExecutionStatus, WorkerId};
 
+use crate::audit::AuditReport;
 use crate::engine::overhead::{OverheadParts, OverheadSummary};
+use crate::views::compare::Compared;
 
 /// What a run has led to.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -39,4 +41,29 @@ pub struct RunResult {
     pub appends: OverheadSummary,
     /// The same, of those appends only that turned an execution from one status to another.
     pub transitions: OverheadSummary,
+}
+
+/// What an audit found: the output of `audit verify --json`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct VerifyResult {
+    /// The log.
+    #[serde(flatten)]
+    pub log: AuditReport,
+    /// Its views, if they were asked for: each projection compared with a replay.
+    pub views: Vec<Compared>,
+}
+
+impl VerifyResult {
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.log.is_clean() && self.views.iter().all(|compared| compared.differences_total == 0)
+    }
+
+    /// The result for people.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let views: String = self.views.iter().map(Compared::to_text).collect();
+        self.log.to_text() + &views
+    }
 }

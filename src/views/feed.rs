@@ -42,6 +42,11 @@ impl Feed for LogFeed {
         }
         Ok(reading.batch)
     }
+
+    async fn more(&self, position: u64) {
+        // Without the log there will be no more: whoever reads on is told so.
+        drop(self.log.head().wait_for(|head| *head > position).await);
+    }
 }
 
 fn start(after: &Checkpoint) -> Batch {
@@ -102,7 +107,8 @@ impl Reading<'_> {
 
     fn advance(&mut self, page: &Page, events: Vec<Recorded>, position: u64) {
         self.batch.events.extend(events);
-        self.batch.reached = Checkpoint { position, page: page.number, page_hash: page.hash, paused: None };
+        let before = std::mem::replace(&mut self.batch.reached, Checkpoint::START);
+        self.batch.reached = Checkpoint { position, page: page.number, page_hash: page.hash, ..before };
     }
 }
 

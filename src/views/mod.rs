@@ -3,6 +3,7 @@
 //! [`Views`] is what the rest of the program uses: it takes the executions' views from their checkpoint to the end of
 //! the log, and answers questions about them.
 
+pub mod compare;
 pub mod events;
 pub mod feed;
 mod fit;
@@ -12,10 +13,13 @@ pub mod list;
 mod memory;
 pub mod mongodb;
 pub mod phrase;
+pub mod projections;
+pub mod projections_text;
 pub mod query;
 pub mod replay;
 pub mod show;
 pub mod show_text;
+mod slot;
 pub mod sqlite;
 pub mod steps;
 pub mod trace_text;

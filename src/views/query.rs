@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use testledger_projections::executions::{ExecutionView, Executions};
-use testledger_projections::ports::{ViewStore, ViewStoreError};
+use testledger_projections::ports::{ManagedStore, ViewStoreError};
 use testledger_schemas::event::ExecutionKind;
 use testledger_schemas::ids::{ExecutionId, InvalidId};
 use testledger_schemas::{ExecutionStatus, Timestamp};
@@ -162,6 +162,6 @@ pub trait ExecutionQueries: Send + Sync {
 }
 
 /// A store that keeps the executions' views and answers questions about them.
-pub trait ExecutionStore: ViewStore<Executions> + ExecutionQueries + 'static {}
+pub trait ExecutionStore: ManagedStore<Executions> + ExecutionQueries + 'static {}
 
-impl<T: ViewStore<Executions> + ExecutionQueries + 'static> ExecutionStore for T {}
+impl<T: ManagedStore<Executions> + ExecutionQueries + 'static> ExecutionStore for T {}

@@ -60,7 +60,7 @@ pub async fn replay(log: &SharedLog, at: At) -> Result<Replay, ViewError> {
         At::Time(time) => position_at(log, time).await?,
     };
     let store = Arc::new(MemoryViews::<Executions>::default());
-    let feed = UpTo { feed: LogFeed::new(log.clone()), position };
+    let feed = UpTo::new(LogFeed::new(log.clone()), position);
     let progress = catch_up(&Executions, &feed, &*store, Some(position)).await?;
     Ok(Replay { views: Views::over(log.clone(), store), position, progress })
 }
@@ -103,9 +103,16 @@ async fn last_in(log: &SharedLog, page: &Page, time: Timestamp) -> Result<Option
 
 /// A feed that ends after a position, also in the middle of a commit. Its checkpoints are for views in memory that are
 /// thrown away: none of them is a place to go on from.
-struct UpTo {
+pub(super) struct UpTo {
     feed: LogFeed,
     position: u64,
+}
+
+impl UpTo {
+    /// The events of this feed up to a position.
+    pub(super) fn new(feed: LogFeed, position: u64) -> Self {
+        Self { feed, position }
+    }
 }
 
 #[async_trait]
@@ -120,6 +127,12 @@ impl Feed for UpTo {
         batch.reached.position = batch.reached.position.min(self.position);
         batch.reached.paused = batch.reached.paused.filter(|poison| poison.position <= self.position);
         Ok(batch)
+    }
+
+    async fn more(&self, position: u64) {
+        if position < self.position {
+            self.feed.more(position).await;
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use testledger_projections::flaky_steps::{
     Bucket, Day, FlakyKey, FlakySteps, FlakyView, MAX_WINDOW_DAYS, MassFailures, Window,
 };
 use testledger_projections::memory::MemoryViews;
-use testledger_projections::ports::{ViewStore, ViewStoreError};
+use testledger_projections::ports::{ManagedStore, ViewStoreError};
 use testledger_projections::worker::{self, CatchUpError, Progress};
 use testledger_schemas::StepKey;
 
@@ -47,9 +47,9 @@ pub trait StepQueries: Send + Sync {
 }
 
 /// A store that keeps the statistics of steps and answers questions about them.
-pub trait StepStore: ViewStore<FlakySteps> + StepQueries + 'static {}
+pub trait StepStore: ManagedStore<FlakySteps> + StepQueries + 'static {}
 
-impl<T: ViewStore<FlakySteps> + StepQueries + 'static> StepStore for T {}
+impl<T: ManagedStore<FlakySteps> + StepQueries + 'static> StepStore for T {}
 
 /// The bucket, if the document is one.
 pub(super) fn bucket(view: FlakyView) -> Option<Bucket> {

@@ -8,6 +8,7 @@ mod events;
 mod idempotency;
 mod output;
 mod printed;
+mod projecting;
 mod reading;
 mod runs;
 mod secrets;

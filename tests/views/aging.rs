@@ -16,8 +16,8 @@ async fn age(ledger: &Ledger) {
     match &ledger.kind {
         Kind::Sqlite(folder) => {
             let db = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
-            db.execute("UPDATE view_checkpoints SET version = version + 1", []).unwrap();
-            db.execute("UPDATE view_executions SET view = 'of another shape'", []).unwrap();
+            db.execute("UPDATE view_builds SET version = version + 1", []).unwrap();
+            db.execute("UPDATE view_executions_v1_1 SET view = 'of another shape'", []).unwrap();
         }
         Kind::Mongodb(server) => {
             let checkpoints = server.database.collection::<Document>("view_checkpoints");

@@ -56,7 +56,7 @@ fn of_a_newer_program() -> Commit {
 
 /// A place in a history of its own.
 pub fn place(position: u64, history: &str) -> Checkpoint {
-    Checkpoint { position, page: position, page_hash: Hash::of(history.as_bytes()), paused: None }
+    Checkpoint { position, page: position, page_hash: Hash::of(history.as_bytes()), ..Checkpoint::START }
 }
 
 /// A view that is told from others by its label.

@@ -10,6 +10,8 @@ mod aging;
 mod asking;
 mod beside;
 mod folding;
+mod following;
+mod managing;
 mod on_mongodb;
 mod reading;
 mod stores;

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use testledger::event_store::SharedLog;
 use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::sqlite::SqliteLog;
 use testledger::views::Views;
-use testledger::views::mongodb::MongoViews;
+use testledger::views::mongodb::{MongoLeases, MongoViews};
 use testledger::views::query::{ExecutionFilter, ExecutionStore};
-use testledger::views::sqlite::SqliteViews;
+use testledger::views::sqlite::{SqliteLeases, SqliteViews};
 use testledger_projections::executions::{ExecutionView, Executions};
 use testledger_projections::memory::MemoryViews;
+use testledger_projections::ports::{Lease, Leases, ViewStoreError};
 use testledger_schemas::ExecutionId;
+use testledger_schemas::Timestamp;
 use testledger_schemas::commit::Commit;
 
 use crate::mongodb_server::{TestDatabase, fresh_database};
@@ -29,6 +32,34 @@ pub type Every = BTreeMap<ExecutionId, ExecutionView>;
 pub struct Ledger {
     pub log: SharedLog,
     pub kind: Kind,
+    in_memory: Arc<InMemory>,
+}
+
+/// Leases for views in memory: no program shares those, but the worker wants some.
+#[derive(Default)]
+pub struct InMemory(Mutex<BTreeMap<String, (String, Instant)>>);
+
+#[async_trait]
+impl Leases for InMemory {
+    async fn take(&self, projection: &str, holder: &str, duration: Duration) -> Result<bool, ViewStoreError> {
+        let mut all = self.0.lock().unwrap();
+        let is_free = all.get(projection).is_none_or(|(other, until)| other == holder || *until <= Instant::now());
+        if is_free {
+            all.insert(projection.to_owned(), (holder.to_owned(), Instant::now() + duration));
+        }
+        Ok(is_free)
+    }
+
+    async fn give_up(&self, projection: &str, holder: &str) -> Result<(), ViewStoreError> {
+        self.0.lock().unwrap().retain(|name, (other, _)| name != projection || other != holder);
+        Ok(())
+    }
+
+    async fn current(&self, projection: &str) -> Result<Option<Lease>, ViewStoreError> {
+        let all = self.0.lock().unwrap();
+        let held = all.get(projection).filter(|(_, until)| *until > Instant::now());
+        Ok(held.map(|(holder, _)| Lease { holder: holder.clone(), until: Timestamp::default() }))
+    }
 }
 
 /// Where the views are.
@@ -42,15 +73,15 @@ impl Ledger {
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(&folder.path().join("ledger.db")).await.unwrap();
-        Self { log, kind: Kind::Sqlite(folder) }
+        Self { log, kind: Kind::Sqlite(folder), in_memory: Arc::default() }
     }
 
     pub async fn memory() -> Self {
-        Self { log: MemoryLog::new(), kind: Kind::Memory(Arc::default()) }
+        Self { log: MemoryLog::new(), kind: Kind::Memory(Arc::default()), in_memory: Arc::default() }
     }
 
     pub async fn mongodb() -> Self {
-        Self { log: MemoryLog::new(), kind: Kind::Mongodb(fresh_database().await) }
+        Self { log: MemoryLog::new(), kind: Kind::Mongodb(fresh_database().await), in_memory: Arc::default() }
     }
 
     /// A new one of the same kind.
@@ -68,6 +99,15 @@ impl Ledger {
             Kind::Sqlite(folder) => SqliteViews::<Executions>::open(&path(folder)).await.unwrap(),
             Kind::Memory(store) => store.clone(),
             Kind::Mongodb(server) => MongoViews::<Executions>::open(&server.database).await.unwrap(),
+        }
+    }
+
+    /// The leases, as a process of its own would open them.
+    pub async fn leases(&self) -> Arc<dyn Leases> {
+        match &self.kind {
+            Kind::Sqlite(folder) => SqliteLeases::open(&path(folder)).await.unwrap(),
+            Kind::Memory(_) => Arc::clone(&self.in_memory) as Arc<dyn Leases>,
+            Kind::Mongodb(server) => MongoLeases::new(&server.database),
         }
     }
 

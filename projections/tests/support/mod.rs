@@ -56,7 +56,13 @@ impl Feed for ListFeed {
         let paused = paused.map(|position| Poison { position, reason: "no event is called so".into() });
         let page_hash = Hash::of(&position.to_be_bytes());
         let page_hash = if position == 0 { Hash::ZERO } else { page_hash };
-        Ok(Batch { events, reached: Checkpoint { position, page: position, page_hash, paused } })
+        Ok(Batch { events, reached: Checkpoint { position, page: position, page_hash, paused, ..after.clone() } })
+    }
+
+    async fn more(&self, position: u64) {
+        if position >= self.events.len() as u64 {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

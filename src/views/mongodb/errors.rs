@@ -4,7 +4,7 @@
 //! them whole, and they hold views.
 
 use bson::Document;
-use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT, WriteFailure};
 use testledger_projections::ports::ViewStoreError;
 
 /// How many characters of the server's own words are passed on.
@@ -14,7 +14,7 @@ const UNAUTHORIZED: i32 = 13;
 /// The server's code for a document that another transaction has written.
 const WRITE_CONFLICT: i32 = 112;
 /// The server's code for an insert that another transaction was faster with.
-const DUPLICATE_KEY: i32 = 11000;
+pub(super) const DUPLICATE_KEY: i32 = 11000;
 
 /// What can go wrong inside of one piece of work.
 #[derive(Debug)]
@@ -28,6 +28,13 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// What it says.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Again(why) | Self::Failed(why) | Self::Unreadable(why) => why,
+        }
+    }
+
     /// The port's error, which names the database.
     pub(super) fn translate(self, database: &str) -> ViewStoreError {
         match self {
@@ -59,6 +66,7 @@ impl From<bson::error::Error> for Fault {
 pub(super) fn code(error: &Error) -> Option<i32> {
     match &*error.kind {
         ErrorKind::Command(command) => Some(command.code),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
         _ => None,
     }
 }

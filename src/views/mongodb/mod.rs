@@ -7,7 +7,9 @@
 mod codec;
 mod errors;
 mod executions;
+mod leases;
 mod listed;
+mod manage;
 mod reset;
 mod save;
 mod server;
@@ -22,16 +24,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::oid::ObjectId;
+use bson::raw::RawDocumentBuf;
 use bson::{Document, doc};
 use mongodb::ClientSession;
-use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
+use testledger_projections::ports::{
+    Checkpoint, Hold, ManagedStore, Saved, StoredView, Switched, ViewStore, ViewStoreError,
+};
 
 use crate::views::mongodb::errors::Fault;
+use crate::views::mongodb::manage::Change;
 use crate::views::mongodb::save::Save;
 use crate::views::mongodb::server::{Question, Server};
 use crate::views::mongodb::state::{CHECKPOINTS, State};
 use crate::views::mongodb::transaction::{Patience, begin, end};
 
+pub use self::leases::MongoLeases;
 pub use self::listed::Listed;
 pub use ::mongodb::Database;
 
@@ -75,6 +82,11 @@ impl<P: Listed> MongoViews<P> {
 }
 
 async fn answer<P: Listed>(server: &Server, question: &Question) -> Result<Vec<P::View>, Fault> {
+    found::<P>(server, question).await?.iter().map(|document| codec::view(document)).collect()
+}
+
+/// The documents that a question asks for, all of one collection.
+async fn found<P: Listed>(server: &Server, question: &Question) -> Result<Vec<RawDocumentBuf>, Fault> {
     let mut session = server.session().await?;
     let mut state = State::read::<P>(server, &mut session).await?;
     for _ in 0..MAX_MOVES {
@@ -85,11 +97,22 @@ async fn answer<P: Listed>(server: &Server, question: &Question) -> Result<Vec<P
         let is_whole = found.as_ref().is_ok_and(|documents| !documents.is_empty());
         let now = if is_whole { state.clone() } else { State::read::<P>(server, &mut session).await? };
         if now.build == state.build {
-            return found?.iter().map(|document| codec::view(document)).collect();
+            return found;
         }
         state = now;
     }
     Err(Fault::Failed("the views are thrown away again and again".to_owned()))
+}
+
+/// The view in a document, if the document is what would be written of it.
+fn exact<P: Listed>(document: &RawDocumentBuf) -> Result<P::View, String> {
+    let exact = || {
+        let view: P::View = codec::view(document)?;
+        let written = codec::document(codec::key(document)?, &P::beside(&view), &view)?;
+        let differs = || Fault::Unreadable("the document is not what would be written of its view".to_owned());
+        if written.as_bytes() == document.as_bytes() { Ok(view) } else { Err(differs()) }
+    };
+    exact().map_err(|fault: Fault| fault.words())
 }
 
 /// The views of these keys, of one state of the database together with its checkpoint.
@@ -163,5 +186,38 @@ impl<P: Listed> ViewStore<P> for MongoViews<P> {
     async fn reset(&self) -> Result<(), ViewStoreError> {
         let server = Arc::clone(&self.server);
         self.server.run(async move { reset::reset::<P>(&server).await }).await
+    }
+}
+
+#[async_trait]
+impl<P: Listed> ManagedStore<P> for MongoViews<P> {
+    async fn fence(&self) -> Result<Checkpoint, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        self.server.run(async move { manage::change::<P>(&server, Change::Fence).await }).await
+    }
+
+    async fn hold(&self, hold: Option<Hold>) -> Result<(), ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        self.server.run(async move { manage::change::<P>(&server, Change::Hold(hold)).await.map(drop) }).await
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredView<P>>, ViewStoreError> {
+        let filter = doc! { "_id": { "$gt": after.unwrap_or_default() } };
+        let question = Question { filter, sort: doc! { "_id": 1 }, limit };
+        let server = Arc::clone(&self.server);
+        let scanning = async move {
+            let documents = found::<P>(&server, &question).await?;
+            documents.iter().map(|document| Ok((codec::key(document)?.to_owned(), exact::<P>(document)))).collect()
+        };
+        self.server.run(scanning).await
+    }
+
+    fn beside(&self) -> Arc<dyn ViewStore<P>> {
+        Arc::new(Self { server: self.server.beside(), projection: PhantomData })
+    }
+
+    async fn switch(&self) -> Result<Switched, ViewStoreError> {
+        let server = Arc::clone(&self.server);
+        self.server.run(async move { manage::switch::<P>(&server).await }).await
     }
 }

@@ -3,13 +3,13 @@
 use bson::Document;
 use bson::oid::ObjectId;
 use mongodb::ClientSession;
-use testledger_projections::ports::Checkpoint;
 use testledger_projections::projection::Projection;
 
 use crate::views::mongodb::errors::Fault;
 use crate::views::mongodb::server::Server;
-use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, builds, collection_of};
+use crate::views::mongodb::state::{CHECKPOINTS, State, builds, collection_of};
 use crate::views::mongodb::transaction::{Patience, begin, end, put};
+use crate::views::slot::Slot;
 
 /// Throws all views and the checkpoint away.
 pub(super) async fn reset<P: Projection>(server: &Server) -> Result<(), Fault> {
@@ -35,9 +35,8 @@ async fn name_nothing<P: Projection>(server: &Server, session: &mut ClientSessio
     if state.saved_by == Some(id) {
         return Ok(());
     }
-    let build = state.next_build::<P>(server).await?;
-    let (name, collection) = (P::NAME.to_owned(), collection_of::<P>(build));
-    let stored = Stored { name, version: P::VERSION, build, collection, checkpoint: Checkpoint::START, saved_by: id };
+    let build = State::next_build::<P>(server, session).await?;
+    let stored = State::stored::<P>(server.slot, build, collection_of::<P>(build), state.checkpoint.at_start(), id);
     put(server, session, CHECKPOINTS, &[stored.document()?]).await
 }
 
@@ -46,8 +45,13 @@ async fn name_nothing<P: Projection>(server: &Server, session: &mut ClientSessio
 pub(super) async fn drop_older<P: Projection>(server: &Server) {
     let dropped = async {
         let mut session = server.session().await?;
-        let named = State::read::<P>(server, &mut session).await?.build.unwrap_or(0);
-        for (_, name) in builds::<P>(server).await?.into_iter().filter(|(build, _)| *build < named) {
+        let mut named = vec![];
+        for slot in Slot::ALL {
+            named.extend(State::of_slot::<P>(server, &mut session, slot).await?.build);
+        }
+        let last = named.iter().copied().max().unwrap_or(0);
+        let is_unnamed = |build: u64| build < last && !named.contains(&build);
+        for (_, name) in builds::<P>(server).await?.into_iter().filter(|(build, _)| is_unnamed(*build)) {
             server.database.collection::<Document>(&name).drop().await?;
         }
         Ok::<(), Fault>(())

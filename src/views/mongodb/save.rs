@@ -54,7 +54,7 @@ impl Save {
         if !state.checkpoint.is_same_place(&self.before) {
             return Ok(None);
         }
-        let build = state.next_build::<P>(server).await?;
+        let build = State::next_build::<P>(server, session).await?;
         server.furnish(&collection_of::<P>(build), P::indexes()).await?;
         Ok(Some(build))
     }
@@ -72,21 +72,20 @@ impl Save {
         if !state.checkpoint.is_same_place(&self.before) {
             return Ok(Saved::Overtaken);
         }
-        let stored = self.stored::<P>(state, fresh)?;
+        let stored = self.stored::<P>(server, state, fresh)?;
         // The checkpoint comes first: who is second learns it before it has sent its views.
         put(server, session, CHECKPOINTS, &[stored.document()?]).await?;
         put(server, session, &stored.collection, &self.documents).await?;
         Ok(Saved::Yes)
     }
 
-    fn stored<P: Listed>(&self, state: State, fresh: Option<u64>) -> Result<Stored, Fault> {
+    fn stored<P: Listed>(&self, server: &Server, state: State, fresh: Option<u64>) -> Result<Stored, Fault> {
         let (build, collection) = match (fresh, state.build, state.collection) {
             (Some(fresh), named, _) if named.is_none_or(|named| named < fresh) => (fresh, collection_of::<P>(fresh)),
             (None, Some(named), Some(collection)) => (named, collection),
             // Another worker named a collection in between.
             (Some(_) | None, _, _) => return Err(Fault::Again("the collection is another one now".to_owned())),
         };
-        let (name, version) = (P::NAME.to_owned(), P::VERSION);
-        Ok(Stored { name, version, build, collection, checkpoint: self.after.clone(), saved_by: self.id })
+        Ok(State::stored::<P>(server.slot, build, collection, self.after.clone(), self.id))
     }
 }

@@ -13,6 +13,7 @@ use testledger_projections::ports::ViewStoreError;
 use tokio::sync::Semaphore;
 
 use crate::views::mongodb::errors::{Fault, code};
+use crate::views::slot::Slot;
 
 /// How long a caller waits for one piece of work, its repetitions included.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
@@ -43,10 +44,11 @@ struct Seen {
     operation: Option<Timestamp>,
 }
 
-/// One database.
+/// One database, and which of a projection's views are meant.
 pub(super) struct Server {
     pub(super) database: Database,
-    seen: Mutex<Seen>,
+    pub(super) slot: Slot,
+    seen: Arc<Mutex<Seen>>,
     turns: Arc<Semaphore>,
 }
 
@@ -59,7 +61,13 @@ impl Server {
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let database = database.client().database_with_options(database.name(), options);
-        Arc::new(Self { database, seen: Mutex::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) })
+        Arc::new(Self { database, slot: Slot::Shown, seen: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) })
+    }
+
+    /// The same database, and the views beside those that are read.
+    pub(super) fn beside(&self) -> Arc<Self> {
+        let (database, seen, turns) = (self.database.clone(), Arc::clone(&self.seen), Arc::clone(&self.turns));
+        Arc::new(Self { database, slot: Slot::Beside, seen, turns })
     }
 
     /// Runs one piece of work in a task of its own and waits for it: the driver's futures must not be dropped half way.

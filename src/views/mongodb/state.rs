@@ -1,9 +1,9 @@
 //! The checkpoint document of a projection: how far its views have come, and in which collection they are.
 //!
 //! Every fold from the first event goes into a collection of a new number, a *build*, which the checkpoint names from the
-//! first batch on. So nobody writes to a collection that the checkpoint does not name, numbers are never used again, and
-//! whatever has a lower number may be dropped at any time. A fold beside the views that are read (blue and green) is the
-//! same, with the checkpoint switched at its end.
+//! first batch on. So nobody writes to a collection that no checkpoint names, numbers are never used again, and whatever
+//! has a lower number than one that is named, and is not named itself, may be dropped at any time. A fold beside the views
+//! that are read (blue and green) is the same, with a checkpoint of its own, which becomes the other one at its end.
 
 use bson::oid::ObjectId;
 use bson::raw::RawDocumentBuf;
@@ -14,6 +14,7 @@ use testledger_projections::projection::Projection;
 
 use crate::views::mongodb::errors::Fault;
 use crate::views::mongodb::server::Server;
+use crate::views::slot::Slot;
 
 /// The collection of the checkpoints, one document for each projection.
 pub(super) const CHECKPOINTS: &str = "view_checkpoints";
@@ -57,16 +58,29 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads the document as the session sees it.
+    /// Reads the document of the server's slot as the session sees it.
     pub(super) async fn read<P: Projection>(server: &Server, session: &mut ClientSession) -> Result<Self, Fault> {
+        Self::of_slot::<P>(server, session, server.slot).await
+    }
+
+    /// Reads the document of a slot.
+    pub(super) async fn of_slot<P: Projection>(
+        server: &Server,
+        session: &mut ClientSession,
+        slot: Slot,
+    ) -> Result<Self, Fault> {
         let checkpoints = server.database.collection::<Stored>(CHECKPOINTS);
-        let stored = checkpoints.find_one(bson::doc! { "_id": P::NAME }).session(session).await?;
+        let stored = checkpoints.find_one(bson::doc! { "_id": slot.key::<P>() }).session(session).await?;
         Ok(Self::of::<P>(stored))
     }
 
     fn of<P: Projection>(stored: Option<Stored>) -> Self {
         let (build, saved_by) = (stored.as_ref().map(|it| it.build), stored.as_ref().map(|it| it.saved_by));
-        let (checkpoint, collection) = match stored.filter(|it| it.version == P::VERSION) {
+        let (checkpoint, collection) = match stored {
+            Some(it) if it.version != P::VERSION => {
+                // What was read of another version says nothing of this one but whose turn it is.
+                (Checkpoint { paused: None, ..it.checkpoint.at_start() }, None)
+            }
             Some(it) if it.checkpoint.position > 0 => (it.checkpoint, Some(it.collection)),
             Some(it) => (it.checkpoint, None),
             None => (Checkpoint::START, None),
@@ -74,13 +88,24 @@ impl State {
         Self { checkpoint, collection, build, saved_by }
     }
 
-    /// The number for a fold from the first event. Where the document was lost, the collections know which are used up.
-    pub(super) async fn next_build<P: Projection>(&self, server: &Server) -> Result<u64, Fault> {
-        let last = match self.build {
-            Some(build) => build,
-            None => builds::<P>(server).await?.into_iter().map(|(build, _)| build).max().unwrap_or(0),
-        };
-        Ok(last + 1)
+    /// The document of a slot that says this.
+    pub(super) fn stored<P: Projection>(
+        slot: Slot,
+        build: u64,
+        collection: String,
+        checkpoint: Checkpoint,
+        saved_by: ObjectId,
+    ) -> Stored {
+        Stored { name: slot.key::<P>(), version: P::VERSION, build, collection, checkpoint, saved_by }
+    }
+
+    /// The number for a fold from the first event: where a document was lost, the collections know which are used up.
+    pub(super) async fn next_build<P: Projection>(server: &Server, session: &mut ClientSession) -> Result<u64, Fault> {
+        let mut used: Vec<u64> = builds::<P>(server).await?.into_iter().map(|(build, _)| build).collect();
+        for slot in Slot::ALL {
+            used.extend(Self::of_slot::<P>(server, session, slot).await?.build);
+        }
+        Ok(server.slot.next(used))
     }
 }
 

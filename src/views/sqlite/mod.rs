@@ -1,9 +1,12 @@
-//! Views in the same SQLite file as the log: tables of their own for each projection, made on demand, never the truth.
+//! Views in the same SQLite file as the log: tables of their own for each fold of a projection, made on demand, never the
+//! truth.
 //!
 //! Several processes may bring them up to date at once: the checkpoint is compared inside of the transaction that
 //! writes the views, so no event is folded in twice.
 
+mod build;
 mod executions;
+mod leases;
 mod steps;
 mod traces;
 
@@ -14,42 +17,56 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
-use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
+use testledger_projections::ports::{
+    Checkpoint, Hold, ManagedStore, Saved, StoredView, Switched, ViewStore, ViewStoreError,
+};
 use testledger_projections::projection::Projection;
+
+use crate::views::slot::Slot;
+use crate::views::sqlite::build::{Build, CHECKPOINTS, State, begin, drop_unnamed};
+
+pub use crate::views::sqlite::leases::SqliteLeases;
 
 /// How long another process may hold the file.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The table of the checkpoints, one row for each projection.
-const CHECKPOINTS: &str = "
-    CREATE TABLE IF NOT EXISTS view_checkpoints (
-        name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, checkpoint TEXT NOT NULL) STRICT;
+/// So many statements are kept prepared.
+const STATEMENTS: usize = 64;
+/// The tables that programs before this one kept their views in.
+const OF_OLDER_PROGRAMS: &str = "
+    DROP TABLE IF EXISTS view_checkpoints; DROP TABLE IF EXISTS view_executions;
+    DROP TABLE IF EXISTS view_execution_tags; DROP TABLE IF EXISTS view_traces; DROP TABLE IF EXISTS view_flaky_steps;
 ";
 
-/// A projection whose views may be kept in SQLite: what is its own about that.
+/// A projection whose views may be kept in SQLite: what is its own about that. In its SQL, `@` stands for the beginning
+/// of the tables' names.
 pub trait Tabled: Projection {
-    /// Makes its tables and indexes, where they are missing.
+    /// Makes its tables and indexes.
     const TABLES: &'static str;
-    /// The last of what that makes: where it is, everything is.
-    const LAST: &'static str;
-    /// Empties its tables.
-    const EMPTY: &'static str;
     /// The JSON text of the view with the key `?1`.
     const READ: &'static str;
+    /// Keys and JSON texts of the views after the key `?1`, in the order of keys, at most `?2`.
+    const SCAN: &'static str;
 
     /// Puts a view in the place of the one with this key. `json` is the view as text; what else stands beside it is
     /// for lists.
     ///
     /// # Errors
     /// SQLite's.
-    fn write(connection: &Connection, key: &str, view: &Self::View, json: &str) -> rusqlite::Result<()>;
+    fn write(build: &Build<'_>, key: &str, view: &Self::View, json: &str) -> rusqlite::Result<()>;
 }
 
 /// The views of one projection in a SQLite file.
 pub struct SqliteViews<P> {
+    file: File,
+    slot: Slot,
+    projection: PhantomData<fn() -> P>,
+}
+
+/// One connection to the file.
+#[derive(Clone)]
+struct File {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
-    projection: PhantomData<fn() -> P>,
 }
 
 /// What can go wrong inside of one piece of work.
@@ -81,16 +98,12 @@ impl Fault {
     }
 }
 
-impl<P: Tabled> SqliteViews<P> {
-    /// Opens the views in the file of a log that was opened before; makes their tables where they are missing.
-    ///
-    /// # Errors
-    /// [`ViewStoreError::Unavailable`].
-    pub async fn open(path: &Path) -> Result<Arc<Self>, ViewStoreError> {
+impl File {
+    async fn open(path: &Path) -> Result<Self, ViewStoreError> {
         let path = path.to_owned();
         let opening = tokio::task::spawn_blocking(move || {
-            let connection = connect::<P>(&path).map_err(|error| Fault::from(error).translate(&path))?;
-            Ok(Arc::new(Self { path, connection: Arc::new(Mutex::new(connection)), projection: PhantomData }))
+            let connection = connect(&path).map_err(|error| Fault::from(error).translate(&path))?;
+            Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
         });
         opening.await.unwrap_or_else(|error| Err(ViewStoreError::Unavailable(error.to_string())))
     }
@@ -100,8 +113,7 @@ impl<P: Tabled> SqliteViews<P> {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, ViewStoreError> {
-        let connection = Arc::clone(&self.connection);
-        let path = self.path.clone();
+        let Self { path, connection } = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             // A panic inside of a transaction rolls it back, so a poisoned connection is as good as any.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,65 +121,92 @@ impl<P: Tabled> SqliteViews<P> {
         });
         task.await.unwrap_or_else(|error| Err(ViewStoreError::Unavailable(error.to_string())))
     }
+
+    /// Runs one piece of work in a transaction that may write; what it returns is committed.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, ViewStoreError> {
+        self.run(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let worked = work(&transaction)?;
+            transaction.commit()?;
+            Ok(worked)
+        })
+        .await
+    }
 }
 
-fn connect<P: Tabled>(path: &Path) -> rusqlite::Result<Connection> {
+impl<P: Tabled> SqliteViews<P> {
+    /// Opens the views in the file of a log that was opened before.
+    ///
+    /// # Errors
+    /// [`ViewStoreError::Unavailable`].
+    pub async fn open(path: &Path) -> Result<Arc<Self>, ViewStoreError> {
+        let file = File::open(path).await?;
+        Ok(Arc::new(Self { file, slot: Slot::Shown, projection: PhantomData }))
+    }
+
+    /// Asks the tables with the views, in one snapshot; `none` is the answer where there are none yet.
+    async fn ask<T: Send + 'static>(
+        &self,
+        none: T,
+        question: impl FnOnce(&Build<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, ViewStoreError> {
+        let slot = self.slot;
+        self.file
+            .run(move |connection| {
+                let transaction = connection.transaction()?;
+                match State::read::<P>(&transaction, slot)?.build::<P>(&transaction) {
+                    Some(build) => question(&build),
+                    None => Ok(none),
+                }
+            })
+            .await
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Views can be folded again, so they are not synced one by one: with write-ahead logging a power cut may take the
     // last transactions, each whole. Erased text is overwritten in them as well.
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;")?;
-    let has_tables = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
-    if connection.query_row(has_tables, [P::LAST], |_| Ok(())).optional()?.is_none() {
+    let has_table = "SELECT 1 FROM sqlite_schema WHERE name = 'view_leases'";
+    if connection.query_row(has_table, [], |_| Ok(())).optional()?.is_none() {
         let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+        transaction.execute_batch(OF_OLDER_PROGRAMS)?;
         transaction.execute_batch(CHECKPOINTS)?;
-        transaction.execute_batch(P::TABLES)?;
+        transaction.execute_batch(leases::TABLE)?;
         transaction.commit()?;
     }
     Ok(connection)
 }
 
-/// The stored checkpoint; the start, where there is none of this version of the fold.
-fn read_checkpoint<P: Projection>(connection: &Connection) -> Result<Checkpoint, Fault> {
-    let sql = "SELECT checkpoint FROM view_checkpoints WHERE name = ?1 AND version = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let stored: Option<String> = statement.query_row(params![P::NAME, P::VERSION], |row| row.get(0)).optional()?;
-    Ok(stored.map(|json| serde_json::from_str(&json)).transpose()?.unwrap_or(Checkpoint::START))
-}
-
-fn write_checkpoint<P: Projection>(connection: &Connection, checkpoint: &Checkpoint) -> Result<(), Fault> {
-    let sql = "INSERT INTO view_checkpoints (name, version, checkpoint) VALUES (?1, ?2, ?3)
-               ON CONFLICT (name) DO UPDATE SET version = excluded.version, checkpoint = excluded.checkpoint";
-    let json = serde_json::to_string(checkpoint)?;
-    connection.prepare_cached(sql)?.execute(params![P::NAME, P::VERSION, json])?;
-    Ok(())
-}
-
-fn read_view<P: Tabled>(connection: &Connection, key: &P::Key) -> Result<Option<P::View>, Fault> {
-    let mut statement = connection.prepare_cached(P::READ)?;
+fn read_view<P: Tabled>(build: &Build<'_>, key: &P::Key) -> Result<Option<P::View>, Fault> {
+    let mut statement = build.prepare(P::READ)?;
     let json: Option<String> = statement.query_row(params![key.to_string()], |row| row.get(0)).optional()?;
     Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+}
+
+/// A limit as SQLite has it.
+fn limit_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
 impl<P: Tabled> ViewStore<P> for SqliteViews<P> {
     async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
-        self.run(|connection| read_checkpoint::<P>(connection)).await
+        let slot = self.slot;
+        self.file.run(move |connection| Ok(State::read::<P>(connection, slot)?.checkpoint)).await
     }
 
     async fn load(&self, keys: &[P::Key]) -> Result<Vec<Option<P::View>>, ViewStoreError> {
         let keys = keys.to_vec();
-        self.run(move |connection| {
-            // One snapshot: the views of one checkpoint, and none of a worker that is writing.
-            let transaction = connection.transaction()?;
-            // Views of another version of the fold are none: the rebuild begins without them.
-            if read_checkpoint::<P>(&transaction)?.position == 0 {
-                return Ok(vec![None; keys.len()]);
-            }
-            keys.iter().map(|key| read_view::<P>(&transaction, key)).collect()
-        })
-        .await
+        let none = vec![None; keys.len()];
+        self.ask(none, move |build| keys.iter().map(|key| read_view::<P>(build, key)).collect()).await
     }
 
     async fn save(
@@ -176,33 +215,104 @@ impl<P: Tabled> ViewStore<P> for SqliteViews<P> {
         views: Vec<(P::Key, P::View)>,
         after: &Checkpoint,
     ) -> Result<Saved, ViewStoreError> {
-        let (before, after) = (before.clone(), after.clone());
-        self.run(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            if !read_checkpoint::<P>(&transaction)?.is_same_place(&before) {
+        let (slot, before, after) = (self.slot, before.clone(), after.clone());
+        let saving = move |transaction: &Transaction<'_>| {
+            let state = State::read::<P>(transaction, slot)?;
+            if !state.checkpoint.is_same_place(&before) {
                 return Ok(Saved::Overtaken);
             }
-            if before.position == 0 {
-                transaction.execute_batch(P::EMPTY)?;
+            let is_first = before.position == 0;
+            let number = if is_first { begin::<P>(transaction, slot)? } else { state.number };
+            let state = State { checkpoint: after, number };
+            if let Some(build) = state.build::<P>(transaction) {
+                for (key, view) in &views {
+                    P::write(&build, &key.to_string(), view, &serde_json::to_string(view)?)?;
+                }
             }
-            for (key, view) in &views {
-                P::write(&transaction, &key.to_string(), view, &serde_json::to_string(view)?)?;
+            state.write::<P>(transaction, slot)?;
+            if is_first {
+                drop_unnamed::<P>(transaction)?;
             }
-            write_checkpoint::<P>(&transaction, &after)?;
-            transaction.commit()?;
             Ok(Saved::Yes)
+        };
+        self.file.write(saving).await
+    }
+
+    async fn reset(&self) -> Result<(), ViewStoreError> {
+        let slot = self.slot;
+        let resetting = move |transaction: &Transaction<'_>| {
+            let checkpoint = State::read::<P>(transaction, slot)?.checkpoint.at_start();
+            State { checkpoint, number: 0 }.write::<P>(transaction, slot)?;
+            drop_unnamed::<P>(transaction)
+        };
+        self.file.write(resetting).await
+    }
+}
+
+#[async_trait]
+impl<P: Tabled> ManagedStore<P> for SqliteViews<P> {
+    async fn fence(&self) -> Result<Checkpoint, ViewStoreError> {
+        self.change(|checkpoint| checkpoint.epoch += 1).await
+    }
+
+    async fn hold(&self, hold: Option<Hold>) -> Result<(), ViewStoreError> {
+        let changed = self.change(move |checkpoint| {
+            checkpoint.epoch += 1;
+            checkpoint.held = hold;
+        });
+        changed.await.map(drop)
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredView<P>>, ViewStoreError> {
+        let after = after.unwrap_or_default().to_owned();
+        self.ask(vec![], move |build| {
+            let mut statement = build.prepare(P::SCAN)?;
+            let rows = statement.query_map(params![after, limit_of(limit)], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let read = |json: String| serde_json::from_str(&json).map_err(|error| error.to_string());
+            rows.map(|row| row.map(|(key, json)| (key, read(json))).map_err(Fault::from)).collect()
         })
         .await
     }
 
-    async fn reset(&self) -> Result<(), ViewStoreError> {
-        self.run(|connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute_batch(P::EMPTY)?;
-            transaction.execute("DELETE FROM view_checkpoints WHERE name = ?1", params![P::NAME])?;
-            transaction.commit()?;
-            Ok(())
-        })
-        .await
+    fn beside(&self) -> Arc<dyn ViewStore<P>> {
+        Arc::new(Self { file: self.file.clone(), slot: Slot::Beside, projection: PhantomData })
+    }
+
+    async fn switch(&self) -> Result<Switched, ViewStoreError> {
+        let switching = |transaction: &Transaction<'_>| {
+            let shown = State::read::<P>(transaction, Slot::Shown)?.checkpoint;
+            let State { checkpoint: beside, number } = State::read::<P>(transaction, Slot::Beside)?;
+            if number == 0 {
+                return Ok(Switched::Nothing);
+            }
+            if beside.position < shown.position {
+                return Ok(Switched::Behind);
+            }
+            let checkpoint = Checkpoint { epoch: shown.epoch + 1, held: shown.held, ..beside };
+            State { checkpoint, number }.write::<P>(transaction, Slot::Shown)?;
+            State { checkpoint: Checkpoint::START, number: 0 }.write::<P>(transaction, Slot::Beside)?;
+            drop_unnamed::<P>(transaction)?;
+            Ok(Switched::Yes)
+        };
+        self.file.write(switching).await
+    }
+}
+
+impl<P: Tabled> SqliteViews<P> {
+    /// Changes the checkpoint in place, and returns it.
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Checkpoint) + Send + 'static,
+    ) -> Result<Checkpoint, ViewStoreError> {
+        let slot = self.slot;
+        let changing = move |transaction: &Transaction<'_>| {
+            let mut state = State::read::<P>(transaction, slot)?;
+            change(&mut state.checkpoint);
+            state.write::<P>(transaction, slot)?;
+            Ok(state.checkpoint)
+        };
+        self.file.write(changing).await
     }
 }

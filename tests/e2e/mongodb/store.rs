@@ -76,6 +76,17 @@ impl Store {
         })
     }
 
+    /// Gives one stored view of an execution another label, behind the program's back.
+    pub fn change_a_view(&self) {
+        self.ask(async |database| {
+            let checkpoints = database.collection::<Document>("view_checkpoints");
+            let checkpoint = checkpoints.find_one(doc! { "_id": "executions" }).await.unwrap().unwrap();
+            let views = database.collection::<Document>(checkpoint.get_str("collection").unwrap());
+            let change = doc! { "$set": { "label": "another" } };
+            assert_eq!(views.update_one(doc! { "parent_id": null }, change).await.unwrap().modified_count, 1);
+        });
+    }
+
     /// Does something with the database, through a client of its own.
     pub fn ask<T>(&self, work: impl AsyncFnOnce(Database) -> T) -> T {
         wait_for(async {

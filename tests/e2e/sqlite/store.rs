@@ -43,6 +43,16 @@ impl Store {
         self.connection().execute(sql, [word, other]).unwrap()
     }
 
+    /// Gives one stored view of an execution another label, behind the program's back.
+    pub fn change_a_view(&self) {
+        let db = self.connection();
+        let checkpoint =
+            "SELECT printf('view_executions_v%d_%d', version, build) FROM view_builds WHERE name = 'executions'";
+        let table: String = db.query_row(checkpoint, [], |row| row.get(0)).unwrap();
+        let sql = format!("UPDATE {table} SET view = json_set(view, '$.label', 'another') WHERE parent_id IS NULL");
+        assert_eq!(db.execute(&sql, []).unwrap(), 1);
+    }
+
     pub fn connection(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.file()).unwrap()
     }

@@ -105,7 +105,7 @@ fn a_document_can_be_read_by_people() {
         let hash = place(9, "nine").page_hash.to_string();
         let expected = doc! {
             "_id": "executions", "version": 1_i64, "build": 1_i64, "collection": "view_executions_v1_1",
-            "position": 9_i64, "page": 9_i64, "page_hash": hash, "paused": null,
+            "position": 9_i64, "page": 9_i64, "page_hash": hash, "paused": null, "epoch": 0_i64, "held": null,
         };
         assert_eq!(stored, expected);
     });

@@ -1,4 +1,5 @@
-//! The worker: takes a projection from its checkpoint to a position, every event exactly once.
+//! The worker, the only async room: takes a projection from its checkpoint to a position, every event exactly once.
+//! [`follow`] does so as long as it may, [`rebuild`] beside the views that are read.
 //!
 //! One round loads the views a batch touches, folds in memory, and writes views and checkpoint in one transaction that
 //! compares the stored checkpoint first. So it may be killed anywhere, and several may run at once: whoever comes
@@ -7,9 +8,12 @@
 //! A batch that touches more views than [`Projection::BATCH_VIEWS`] is read again at half its length, before anything is
 //! written: what a transaction holds is bounded, whatever the events are.
 
+pub mod follow;
+pub mod rebuild;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ports::{Checkpoint, Feed, FeedError, Poison, Saved, ViewStore, ViewStoreError};
+use crate::ports::{Checkpoint, Feed, FeedError, Hold, Poison, Saved, ViewStore, ViewStoreError};
 use crate::projection::{MAX_ECHO_ROUNDS, Projection, Recorded};
 
 /// About how many events are folded in one transaction.
@@ -26,6 +30,14 @@ pub struct Progress {
     pub folded: u64,
     /// The event that the projection waits at, because it cannot be read.
     pub paused: Option<Poison>,
+    /// Who holds the projection, if somebody does: then nothing was folded since.
+    pub held: Option<Hold>,
+}
+
+impl Progress {
+    fn at(checkpoint: Checkpoint, folded: u64) -> Self {
+        Self { position: checkpoint.position, folded, paused: checkpoint.paused, held: checkpoint.held }
+    }
 }
 
 /// Why a projection could not be taken further.
@@ -69,18 +81,21 @@ pub async fn catch_up<P: Projection>(
     let mut overtaken = 0;
     let mut limit = BATCH_EVENTS;
     loop {
+        if checkpoint.held.is_some() {
+            return Ok(Progress::at(checkpoint, folded));
+        }
         let batch = match feed.read(&checkpoint, limit).await {
             Ok(batch) => batch,
             Err(FeedError::OtherHistory) if checkpoint.position > 0 => {
                 tracing::warn!(projection = P::NAME, "the log has another history: its views are folded anew");
                 store.reset().await?;
-                checkpoint = Checkpoint::START;
+                checkpoint = store.checkpoint().await?;
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         if batch.events.is_empty() && batch.reached.paused == checkpoint.paused {
-            return Ok(Progress { position: checkpoint.position, folded, paused: checkpoint.paused });
+            return Ok(Progress::at(checkpoint, folded));
         }
         let Some(views) = fold(projection, store, &batch.events, most::<P>(&batch.events, limit)).await? else {
             limit = (limit.min(batch.events.len()) / 2).max(1);
@@ -104,7 +119,7 @@ pub async fn catch_up<P: Projection>(
             }
         }
         if checkpoint.position >= until || checkpoint.paused.is_some() {
-            return Ok(Progress { position: checkpoint.position, folded, paused: checkpoint.paused });
+            return Ok(Progress::at(checkpoint, folded));
         }
     }
 }
