@@ -255,7 +255,7 @@ impl Routing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testledger_schemas::event::{ExecutionReady, ExecutionStarted, VerdictRequested};
+    use testledger_schemas::event::{CancelReason, CancellationRequested, ExecutionReady};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -320,10 +320,8 @@ mod tests {
 
     #[test]
     fn priority_moves_urgency() {
-        let (ready, cancelled) = (
-            Event::from(ExecutionReady {}),
-            Event::from(ExecutionCancelled { reason: testledger_schemas::event::CancelReason::User }),
-        );
+        let (ready, cancelled) =
+            (Event::from(ExecutionReady {}), Event::from(CancellationRequested { reason: CancelReason::User }));
         let of = |priority| (urgency(&ready, priority), urgency(&cancelled, priority));
         assert_eq!(of(Priority::Normal), (Urgency::Routine, Urgency::Critical));
         assert_eq!(of(Priority::Critical), (Urgency::Raised, Urgency::Critical));
