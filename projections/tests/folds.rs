@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 #[path = "../../tests/support/history.rs"]
-#[allow(dead_code)]
 mod history;
 mod support;
 

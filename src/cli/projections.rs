@@ -48,7 +48,10 @@ pub async fn rebuild(context: &Context, name: Name, afresh: bool) -> Result<Exit
             writeln!(std::io::stdout(), "{name}: rebuilt up to position {position}; {folded} events folded now")?;
             Ok(Exit::Passed)
         }
-        Rebuilt::Elsewhere => Err(Failure::new(Exit::StoreUnavailable, format!("somebody else rebuilds {name} now"))),
+        Rebuilt::Elsewhere => Err(Failure::new(
+            Exit::StoreUnavailable,
+            format!("somebody else rebuilds {name} now, or was killed less than a minute ago"),
+        )),
         Rebuilt::Poisoned(poison) => {
             let why = format!(
                 "{name}: position {} cannot be read: {}; the views stay as they are",

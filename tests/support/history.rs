@@ -1,4 +1,5 @@
 //! Seeded histories of executions, as the engine would write them: legal commits in a legal order, for tests.
+#![allow(dead_code, reason = "each test and bench uses its part of it")]
 
 use testledger_schemas::commit::{Commit, Envelope, RecordedEvent, StreamHead};
 use testledger_schemas::event::*;
@@ -276,6 +277,102 @@ impl Histories {
         self.commit(&mut to, vec![verdict]);
         order.extend(to.commits);
         order
+    }
+}
+
+/// Of so many executions of a load, one is tried again.
+const ONE_TRIED_AGAIN_OF: u64 = 20;
+/// Of so many, one fails.
+const ONE_FAILED_OF: u64 = 50;
+/// How many steps each has.
+const LOAD_STEPS: u32 = 10;
+
+impl Histories {
+    /// The commits of the `number`th execution of a load: ten steps each, in commits as an engine appends them; 5 % are tried
+    /// again, 2 % fail. A thousand cases come again and again, over about a month for forty thousand executions.
+    pub fn load(&mut self, number: u64) -> Vec<Commit> {
+        let (suite, case) = (format!("load-{}", number % 20), format!("case-{}", number / 20 % 50));
+        let mut to = Writer { stream: ExecutionId(self.id()).into(), head: StreamHead::EMPTY, commits: vec![] };
+        self.now += self.below(120_000) as i64;
+        let mut request = self.requested(ExecutionKind::Case, &suite, Some(&case), None);
+        request.steps = LOAD_STEPS;
+        request.matrix.clear();
+        self.commit(&mut to, vec![request.into()]);
+        let worker = WorkerId(self.id());
+        let ready = vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into()];
+        if self.below(ONE_TRIED_AGAIN_OF) == 0 {
+            let fails_at = self.below(u64::from(LOAD_STEPS)) as u32;
+            self.loaded_attempt(&mut to, ready, (&suite, &case), 1, Some((fails_at, true)));
+            let not_before = Timestamp::from_unix_ms(self.now + 1000);
+            let again = ExecutionRetryScheduled { attempt: 2, not_before };
+            self.commit(&mut to, vec![again.into()]);
+            self.loaded_attempt(&mut to, vec![], (&suite, &case), 2, None);
+        } else {
+            let fails_at = self.below(u64::from(LOAD_STEPS)) as u32;
+            let fails = (self.below(ONE_FAILED_OF) == 0).then_some((fails_at, false));
+            self.loaded_attempt(&mut to, ready, (&suite, &case), 1, fails);
+        }
+        to.commits
+    }
+
+    /// The commits of one execution of so many steps, all of which pass.
+    pub fn long(&mut self, steps: u32) -> Vec<Commit> {
+        let mut to = Writer { stream: ExecutionId(self.id()).into(), head: StreamHead::EMPTY, commits: vec![] };
+        let mut request = self.requested(ExecutionKind::Case, "long", Some("case"), None);
+        request.steps = steps;
+        self.commit(&mut to, vec![request.into()]);
+        let worker = WorkerId(self.id());
+        let content = Erasable::Kept(StartContent { host: "lovelace".into(), ..Default::default() });
+        let mut events = vec![
+            ExecutionReady {}.into(),
+            ExecutionClaimed { worker, epoch: 1 }.into(),
+            ExecutionStarted { attempt: 1, content }.into(),
+        ];
+        for index in 0..steps {
+            let run = StepRun { attempt: 1, step: format!("step-{index}"), step_attempt: 1 };
+            events.push(started(&run, index, StepKey::derive("long", "case", "", &run.step)));
+            self.commit(&mut to, std::mem::take(&mut events));
+            events.push(self.finished(run, false, false));
+        }
+        let steps = OutcomeTally::from([(StepOutcome::Passed, u64::from(steps))]);
+        let cases = StatusTally::new();
+        events.push(ExecutionPassed { attempt: 1, duration_ms: 1, steps, cases }.into());
+        self.commit(&mut to, events);
+        to.commits
+    }
+
+    /// One attempt; `fails` says at which step, and whether it will be tried again.
+    fn loaded_attempt(
+        &mut self,
+        to: &mut Writer,
+        mut events: Vec<Event>,
+        (suite, case): (&str, &str),
+        attempt: u32,
+        fails: Option<(u32, bool)>,
+    ) {
+        let content = Erasable::Kept(StartContent { host: "lovelace".into(), ..Default::default() });
+        events.push(ExecutionStarted { attempt, content }.into());
+        let (mut tally, cases, duration_ms) = (OutcomeTally::new(), StatusTally::new(), self.below(10_000));
+        for index in 0..LOAD_STEPS {
+            let step = format!("step-{index}");
+            let run = StepRun { attempt, step: step.clone(), step_attempt: 1 };
+            events.push(started(&run, index, StepKey::derive(suite, case, "", &step)));
+            self.commit(to, std::mem::take(&mut events));
+            let failed = fails.is_some_and(|(at, _)| at == index);
+            events.push(self.finished(run, failed, false));
+            *tally.entry(if failed { StepOutcome::Failed } else { StepOutcome::Passed }).or_default() += 1;
+            if failed {
+                break;
+            }
+        }
+        let reason = FailureReason::Step;
+        events.push(match fails {
+            Some((_, will_retry)) => {
+                ExecutionFailed { attempt, reason, will_retry, duration_ms, steps: tally, cases }.into()
+            }
+            None => ExecutionPassed { attempt, duration_ms, steps: tally, cases }.into(),
+        });
+        self.commit(to, events);
     }
 }
 

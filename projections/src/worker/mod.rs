@@ -72,6 +72,17 @@ pub async fn catch_up<P: Projection>(
     store: &dyn ViewStore<P>,
     until: Option<u64>,
 ) -> Result<Progress, CatchUpError> {
+    catch_up_by(projection, feed, store, until, BATCH_EVENTS).await
+}
+
+/// As [`catch_up`], in batches of about so many events at the most.
+async fn catch_up_by<P: Projection>(
+    projection: &P,
+    feed: &dyn Feed,
+    store: &dyn ViewStore<P>,
+    until: Option<u64>,
+    batch_events: usize,
+) -> Result<Progress, CatchUpError> {
     let until = match until {
         Some(position) => position,
         None => feed.head().await?,
@@ -79,7 +90,7 @@ pub async fn catch_up<P: Projection>(
     let mut checkpoint = store.checkpoint().await?;
     let mut folded = 0;
     let mut overtaken = 0;
-    let mut limit = BATCH_EVENTS;
+    let mut limit = batch_events;
     loop {
         if checkpoint.held.is_some() {
             return Ok(Progress::at(checkpoint, folded));
@@ -102,7 +113,7 @@ pub async fn catch_up<P: Projection>(
             continue;
         };
         if views.len() < P::BATCH_VIEWS / 4 {
-            limit = (limit * 2).min(BATCH_EVENTS);
+            limit = (limit * 2).min(batch_events);
         }
         match store.save(&checkpoint, views, &batch.reached).await? {
             Saved::Yes => {

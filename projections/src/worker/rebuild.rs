@@ -6,12 +6,15 @@ use tokio::time::Instant;
 
 use crate::ports::{Feed, Leases, ManagedStore, Poison, Switched};
 use crate::projection::Projection;
-use crate::worker::{CatchUpError, catch_up};
+use crate::worker::{CatchUpError, catch_up_by};
 
+/// About so many events are folded in one transaction: nobody waits for them, and an execution whose events stand close
+/// together is written once for all of them.
+const BATCH_EVENTS: usize = 20_000;
 /// So many events are folded between two looks at the lease.
-const STRETCH: u64 = 2_000;
+const STRETCH: u64 = 20_000;
 /// How long the lease on a rebuild lasts without renewal.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(60);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(2);
 /// How often the new views may turn out to be behind those that are read.
@@ -90,7 +93,7 @@ impl<P: Projection> Rebuild<'_, P> {
                     }
                 }
                 let until = position.saturating_add(STRETCH).min(head);
-                let stretch = catch_up(self.projection, self.feed, &*beside, Some(until)).await?;
+                let stretch = catch_up_by(self.projection, self.feed, &*beside, Some(until), BATCH_EVENTS).await?;
                 if let Some(poison) = stretch.paused {
                     return Ok(Rebuilt::Poisoned(poison));
                 }

@@ -23,16 +23,16 @@ pub(super) enum Change {
 
 /// Changes the checkpoint, and returns it.
 pub(super) async fn change<P: Listed>(server: &Server, change: Change) -> Result<Checkpoint, Fault> {
-    let (mut session, mut patience, id) = (server.session().await?, Patience::new(), ObjectId::new());
+    let (mut session, mut patience, id) = (server.writer().await?, Patience::new(), ObjectId::new());
     let changed = loop {
         begin(&mut session).await?;
         let changed = change_once::<P>(server, &mut session, &change, id).await;
         match end(&mut session, changed).await {
             Ok(checkpoint) => break checkpoint,
-            Err(fault) => patience.pause(fault).await?,
+            Err(fault) => patience.pause(server, &session, fault).await?,
         }
     };
-    server.note(&session);
+    server.give_back(session);
     Ok(changed)
 }
 
@@ -60,16 +60,16 @@ async fn change_once<P: Listed>(
 
 /// Switches to the views beside.
 pub(super) async fn switch<P: Listed>(server: &Server) -> Result<Switched, Fault> {
-    let (mut session, mut patience, id) = (server.session().await?, Patience::new(), ObjectId::new());
+    let (mut session, mut patience, id) = (server.writer().await?, Patience::new(), ObjectId::new());
     let switched = loop {
         begin(&mut session).await?;
         let switched = switch_once::<P>(server, &mut session, id).await;
         match end(&mut session, switched).await {
             Ok(switched) => break switched,
-            Err(fault) => patience.pause(fault).await?,
+            Err(fault) => patience.pause(server, &session, fault).await?,
         }
     };
-    server.note(&session);
+    server.give_back(session);
     if switched == Switched::Yes {
         drop_older::<P>(server).await;
     }

@@ -17,6 +17,7 @@ mod state;
 mod steps;
 mod traces;
 mod transaction;
+mod writers;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -123,7 +124,7 @@ async fn load<P: Listed>(server: &Server, keys: &[String]) -> Result<Vec<Option<
         let found = find::<P>(server, &mut session, keys).await;
         match end(&mut session, found).await {
             Ok(found) => break found,
-            Err(fault) => patience.pause(fault).await?,
+            Err(fault) => patience.pause(server, &session, fault).await?,
         }
     };
     server.note(&session);

@@ -13,12 +13,12 @@ use crate::views::slot::Slot;
 
 /// Throws all views and the checkpoint away.
 pub(super) async fn reset<P: Projection>(server: &Server) -> Result<(), Fault> {
-    let (mut session, mut patience) = (server.session().await?, Patience::new());
+    let (mut session, mut patience) = (server.writer().await?, Patience::new());
     let id = ObjectId::new();
     while let Err(fault) = forget::<P>(server, &mut session, id).await {
-        patience.pause(fault).await?;
+        patience.pause(server, &session, fault).await?;
     }
-    server.note(&session);
+    server.give_back(session);
     drop_older::<P>(server).await;
     Ok(())
 }

@@ -24,14 +24,14 @@ pub(super) struct Save {
 impl Save {
     /// Saves it, unless another worker was faster.
     pub(super) async fn carry_out<P: Listed>(self, server: &Server) -> Result<Saved, Fault> {
-        let (mut session, mut patience) = (server.session().await?, Patience::new());
+        let (mut session, mut patience) = (server.writer().await?, Patience::new());
         let saved = loop {
             match self.once::<P>(server, &mut session).await {
                 Ok(saved) => break saved,
-                Err(fault) => patience.pause(fault).await?,
+                Err(fault) => patience.pause(server, &session, fault).await?,
             }
         };
-        server.note(&session);
+        server.give_back(session);
         if saved == Saved::Yes && self.before.position == 0 {
             drop_older::<P>(server).await;
         }

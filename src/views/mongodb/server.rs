@@ -13,6 +13,7 @@ use testledger_projections::ports::ViewStoreError;
 use tokio::sync::Semaphore;
 
 use crate::views::mongodb::errors::{Fault, code};
+use crate::views::mongodb::writers::Writers;
 use crate::views::slot::Slot;
 
 /// How long a caller waits for one piece of work, its repetitions included.
@@ -48,6 +49,8 @@ struct Seen {
 pub(super) struct Server {
     pub(super) database: Database,
     pub(super) slot: Slot,
+    /// The sessions that transactions which write are made in.
+    pub(super) writers: Arc<Writers>,
     seen: Arc<Mutex<Seen>>,
     turns: Arc<Semaphore>,
 }
@@ -61,13 +64,19 @@ impl Server {
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
         let database = database.client().database_with_options(database.name(), options);
-        Arc::new(Self { database, slot: Slot::Shown, seen: Arc::default(), turns: Arc::new(Semaphore::new(AT_ONCE)) })
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        Arc::new(Self { database, slot: Slot::Shown, writers: Arc::default(), seen: Arc::default(), turns })
     }
 
     /// The same database, and the views beside those that are read.
     pub(super) fn beside(&self) -> Arc<Self> {
-        let (database, seen, turns) = (self.database.clone(), Arc::clone(&self.seen), Arc::clone(&self.turns));
-        Arc::new(Self { database, slot: Slot::Beside, seen, turns })
+        Arc::new(Self {
+            database: self.database.clone(),
+            slot: Slot::Beside,
+            writers: Arc::clone(&self.writers),
+            seen: Arc::clone(&self.seen),
+            turns: Arc::clone(&self.turns),
+        })
     }
 
     /// Runs one piece of work in a task of its own and waits for it: the driver's futures must not be dropped half way.
@@ -94,6 +103,12 @@ impl Server {
     /// A session that reads no older than what was read before, also where another server has become the primary.
     pub(super) async fn session(&self) -> Result<ClientSession, Fault> {
         let mut session = self.database.client().start_session().await?;
+        self.advance(&mut session);
+        Ok(session)
+    }
+
+    /// Lets a session read no older than what was read before.
+    pub(super) fn advance(&self, session: &mut ClientSession) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = &seen.cluster {
             session.advance_cluster_time(cluster);
@@ -101,7 +116,6 @@ impl Server {
         if let Some(operation) = seen.operation {
             session.advance_operation_time(operation);
         }
-        Ok(session)
     }
 
     /// Remembers how far a session has read.

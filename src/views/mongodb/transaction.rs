@@ -16,6 +16,8 @@ use crate::views::mongodb::server::Server;
 const REPEAT_FOR: Duration = Duration::from_secs(20);
 /// The wait before the second try; each further one is twice as long, up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(4);
+/// A transaction that is in the way for so long is one whose worker was killed, most likely: it is ended.
+const HINDERED_FOR: Duration = Duration::from_millis(1500);
 /// The longest wait between two tries.
 const LAST_WAIT: Duration = Duration::from_millis(250);
 /// How long a commit may take on the server, and how long it may take to reach the majority.
@@ -34,18 +36,26 @@ const MAX_COMMAND_BYTES: usize = 8 * 1024 * 1024;
 pub(super) struct Patience {
     begun: Instant,
     wait: Duration,
+    /// When the sessions of others were ended last, or the work was begun.
+    ended: Instant,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), wait: FIRST_WAIT }
+        Self { begun: Instant::now(), wait: FIRST_WAIT, ended: Instant::now() }
     }
 
-    /// Waits before the next try, if that makes sense.
-    pub(super) async fn pause(&mut self, fault: Fault) -> Result<(), Fault> {
+    /// Waits before the next try, if that makes sense. What is in the way of `session` for long is ended.
+    pub(super) async fn pause(&mut self, server: &Server, session: &ClientSession, fault: Fault) -> Result<(), Fault> {
         match fault {
             Fault::Again(why) if self.begun.elapsed() < REPEAT_FOR => {
                 tracing::debug!(why, "a transaction is repeated");
+                if self.ended.elapsed() >= HINDERED_FOR {
+                    self.ended = Instant::now();
+                    if let Err(fault) = server.end_others(session).await {
+                        tracing::debug!(?fault, "the sessions of other workers are not ended");
+                    }
+                }
                 tokio::time::sleep(self.wait).await;
                 self.wait = (self.wait * 2).min(LAST_WAIT);
                 Ok(())
