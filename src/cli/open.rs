@@ -28,6 +28,8 @@ use crate::views::traces::TraceViews;
 
 /// How long an audit waits for positions that a sequencer has not given yet.
 const SEQUENCER_GRACE: Duration = Duration::from_secs(5);
+/// How long the workers beside an engine may take to commit what they have read.
+const PROJECTING_GRACE: Duration = Duration::from_secs(2);
 /// How a store is named.
 const MEND: &str = "write sqlite:PATH or mongodb://HOST:PORT/DATABASE?replicaSet=NAME";
 
@@ -202,11 +204,14 @@ impl Projecting {
         Self { stop, task }
     }
 
-    /// Commits what was read, and ends. What is left in the log is folded by whoever asks.
-    async fn end(self) {
+    /// Commits what was read, and ends. What is left in the log is folded by whoever asks: so views hold up no run, whose
+    /// store may be locked or away.
+    async fn end(mut self) {
         self.stop.cancel();
-        if let Err(error) = self.task.await {
-            tracing::warn!(%error, "the projections ended early");
+        match tokio::time::timeout(PROJECTING_GRACE, &mut self.task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the projections ended early"),
+            Err(_) => self.task.abort(),
         }
     }
 }
