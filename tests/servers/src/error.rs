@@ -57,6 +57,19 @@ pub enum Error {
     Refused(String),
 }
 
+impl Error {
+    /// The code of a command that the server refused.
+    pub(crate) fn code(&self) -> Option<i32> {
+        match self {
+            Self::Driver { source, .. } => match source.kind.as_ref() {
+                mongodb::error::ErrorKind::Command(refused) => Some(refused.code),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// An error of the operating system, with what was attempted.
 pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
     let what = what.into();

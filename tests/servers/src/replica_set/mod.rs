@@ -30,6 +30,8 @@ const MAJORITY_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a primary that stepped down does not stand again, in seconds: alone it has nobody else to wait for.
 const STEPPED_DOWN_S: i32 = 10;
 const STEPPED_DOWN_ALONE_S: i32 = 1;
+/// What a primary answers that finds no secondary to follow it (`ExceededTimeLimit` in the server's list of error codes).
+const EXCEEDED_TIME_LIMIT: i32 = 262;
 
 /// Servers that are a replica set. Dropped, they are killed; so they are when this process dies, even by SIGKILL.
 #[derive(Debug)]
@@ -150,19 +152,28 @@ impl ReplicaSet {
     }
 
     /// Makes the primary step down and says which node it was. Of three, another is elected; one alone is primary again
-    /// a second later.
+    /// a second later. A server whose secondaries do not catch up in time stays primary (on a busy machine they may be
+    /// seconds behind) and is asked again.
     ///
     /// # Errors
-    /// There is no primary, or it refuses.
+    /// There is no primary, or it refuses, or nobody ever catches up.
     pub async fn step_down(&self) -> Result<usize> {
-        let primary = self.primary().await?;
+        let deadline = Deadline::after(ELECTION_PATIENCE);
         let command = if self.nodes.len() == 1 {
             doc! { "replSetStepDown": STEPPED_DOWN_ALONE_S, "secondaryCatchUpPeriodSecs": 0, "force": true }
         } else {
             doc! { "replSetStepDown": STEPPED_DOWN_S, "secondaryCatchUpPeriodSecs": STEPPED_DOWN_S / 2 }
         };
-        run(self.nodes[primary].port(), command, MAJORITY_PATIENCE * 2).await?;
-        Ok(primary)
+        loop {
+            let primary = self.primary().await?;
+            match run(self.nodes[primary].port(), command.clone(), MAJORITY_PATIENCE * 2).await {
+                Ok(_) => return Ok(primary),
+                Err(refused) if refused.code() == Some(EXCEEDED_TIME_LIMIT) => {
+                    deadline.pause("a secondary that catches up, so that the primary can step down").await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn node_mut(&mut self, node: usize) -> Result<&mut Node> {

@@ -43,3 +43,19 @@ async fn a_frozen_primary_and_one_that_steps_down_are_followed_by_others() {
     assert_ne!(second, third);
     facts.insert_one(doc! {}).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_primary_whose_only_heir_is_behind_is_asked_again() {
+    let mut set = ReplicaSet::start(3).await.unwrap();
+    let first = set.step_down().await.unwrap();
+    let second = set.primary().await.unwrap();
+    set.settle().await.unwrap();
+    // Now the first may not stand for ten seconds, and a frozen one never catches up: the server waits five, and refuses.
+    let other = (0..3).find(|node| *node != first && *node != second).unwrap();
+    set.freeze(other).unwrap();
+    collection(&format!("{}&{SELECTION}", set.uri("db"))).await.insert_one(doc! {}).await.unwrap();
+    assert_eq!(set.step_down().await.unwrap(), second);
+    assert_eq!(set.primary().await.unwrap(), first, "it may stand again");
+    set.thaw(other).unwrap();
+    set.settle().await.unwrap();
+}
