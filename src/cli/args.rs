@@ -8,10 +8,9 @@ use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
 use crate::cli::exit::EXIT_CODES;
+use crate::cli::lists::{LeastArgs, ListArgs, TraceArgs};
 use crate::views::projections::Name;
-use crate::views::query::Cursor;
 use crate::views::replay::At;
-use crate::views::traces;
 
 /// Runs tests and keeps every fact in an append-only event log.
 #[derive(Parser, Debug)]
@@ -173,11 +172,21 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 #[derive(Subcommand, Debug)]
 pub enum ExecutionsCommand {
     /// List executions, the newest first
-    List(ListArgs),
+    List {
+        /// Which ones
+        #[command(flatten)]
+        list: Box<ListArgs>,
+        /// How far they have to be
+        #[command(flatten)]
+        least: LeastArgs,
+    },
     /// Show one execution with its attempts and steps, or the cases of a suite
     Show {
         /// The execution's id, or the beginning of it (8 characters or more)
         id: String,
+        /// How far it has to be
+        #[command(flatten)]
+        least: LeastArgs,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -195,51 +204,6 @@ pub enum ExecutionsCommand {
         #[arg(long)]
         json: bool,
     },
-}
-
-/// `executions list`.
-#[derive(Args, Debug)]
-pub struct ListArgs {
-    /// Only with this status (may be repeated)
-    #[arg(long, value_name = "STATUS")]
-    pub status: Vec<String>,
-    /// Only with this tag
-    #[arg(long)]
-    pub tag: Option<String>,
-    /// Only of this suite
-    #[arg(long)]
-    pub suite: Option<String>,
-    /// The cases of suites, too
-    #[arg(long)]
-    pub all: bool,
-    /// At most so many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub limit: u32,
-    /// Only those after this place, as the end of a list names it
-    #[arg(long, value_name = "PLACE")]
-    pub before: Option<Cursor>,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `trace`.
-#[derive(Args, Debug)]
-pub struct TraceArgs {
-    /// The execution's id, or the beginning of it (8 characters or more)
-    pub id: String,
-    /// Only what failed, ran out of time or was lost with its worker
-    #[arg(long)]
-    pub failed: bool,
-    /// Begin with the item of this number (from 0), as the end of a trace names it
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub from: u64,
-    /// At most so many
-    #[arg(long, default_value_t = traces::DEFAULT_ITEMS, value_parser = clap::value_parser!(u64).range(1..=traces::MAX_ITEMS))]
-    pub limit: u64,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `flaky`.
@@ -331,6 +295,24 @@ pub enum ProjectionsCommand {
     },
 }
 
+/// What says which of a list, and in which order.
+const OF_A_LIST: [&str; 14] = [
+    "status",
+    "kind",
+    "tag",
+    "text",
+    "suite",
+    "revision",
+    "actor",
+    "since",
+    "until",
+    "min_duration",
+    "max_duration",
+    "all",
+    "sort",
+    "after",
+];
+
 /// `replay`.
 #[derive(Args, Debug)]
 pub struct ReplayArgs {
@@ -339,7 +321,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "POSITION|TIME")]
     pub at: At,
     /// Show this execution: its id, or the beginning of it (8 characters or more)
-    #[arg(long, value_name = "ID", conflicts_with_all = ["status", "tag", "suite", "all", "before"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = OF_A_LIST)]
     pub execution: Option<String>,
     /// What of the list
     #[command(flatten)]

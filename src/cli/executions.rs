@@ -4,14 +4,14 @@ use std::io::Write;
 use std::sync::Arc;
 
 use testledger_projections::worker::Progress;
+use testledger_schemas::Plan;
 use testledger_schemas::command::Command;
 use testledger_schemas::event::{CancelReason, ExecutionKind};
 use testledger_schemas::plan::Case;
-use testledger_schemas::{ExecutionStatus, Plan};
 
-use crate::cli::args::ListArgs;
 use crate::cli::context::{Context, git_revision, host};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::lists::{LeastArgs, ListArgs, filter};
 use crate::cli::open::Existing;
 use crate::cli::run::{Output, run_all};
 use crate::engine::execution::Execution;
@@ -21,9 +21,8 @@ use crate::engine::request::RequestOptions;
 use crate::engine::this_process;
 use crate::event_store::patient::PatientLog;
 use crate::plan::{Selection, select};
-use crate::ports::clock::SystemClock;
+use crate::ports::clock::{Clock, SystemClock};
 use crate::ports::ids::RandomIds;
-use crate::views::query::ExecutionFilter;
 use crate::views::{ViewError, Views, list as listing, show as showing, show_text};
 
 /// The views of the log that the settings name, brought up to its end.
@@ -41,6 +40,17 @@ pub async fn views(context: &Context) -> Result<Views, Failure> {
 pub async fn views_of(existing: &Existing) -> Result<Views, Failure> {
     let views = existing.views().await?;
     warn_of(&views.catch_up(None).await.map_err(|error| failure(error.into()))?);
+    Ok(views)
+}
+
+/// The views of this log, brought up to its end, and not before a position is there.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn views_at(existing: &Existing, least: &LeastArgs) -> Result<Views, Failure> {
+    let views = existing.views().await?;
+    let progress = views.reach(least.min_position, least.patience()).await.map_err(failure)?;
+    warn_of(&progress);
     Ok(views)
 }
 
@@ -75,7 +85,9 @@ pub fn failure(error: ViewError) -> Failure {
         | ViewError::NoSuchStep(_)
         | ViewError::AmbiguousStep { .. }
         | ViewError::NotThatFar { .. } => Exit::Usage,
-        ViewError::Views(_) | ViewError::Log(_) | ViewError::CatchUp(_) => Exit::StoreUnavailable,
+        ViewError::Views(_) | ViewError::Log(_) | ViewError::CatchUp(_) | ViewError::NotInTime { .. } => {
+            Exit::StoreUnavailable
+        }
     };
     Failure::new(exit, error)
 }
@@ -84,35 +96,11 @@ pub fn failure(error: ViewError) -> Failure {
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn list(context: &Context, args: &ListArgs) -> Result<Exit, Failure> {
-    let filter = filter(args)?;
-    let page = views(context).await?.list(&filter).await.map_err(|error| failure(error.into()))?;
+pub async fn list(context: &Context, args: &ListArgs, least: &LeastArgs) -> Result<Exit, Failure> {
+    let filter = filter(args, SystemClock.now())?;
+    let views = views_at(&Existing::open(context).await?, least).await?;
+    let page = views.list(&filter).await.map_err(|error| failure(error.into()))?;
     print(args.json, &page, || listing::table(&page, None))
-}
-
-/// What the arguments ask for.
-///
-/// # Errors
-/// [`Failure`] for a status that is none.
-pub fn filter(args: &ListArgs) -> Result<ExecutionFilter, Failure> {
-    let statuses: Result<Vec<ExecutionStatus>, Failure> = args.status.iter().map(|text| status(text)).collect();
-    Ok(ExecutionFilter {
-        statuses: statuses?,
-        tag: args.tag.clone(),
-        suite: args.suite.clone(),
-        roots_only: !args.all && args.tag.is_none(),
-        limit: args.limit as usize,
-        before: args.before,
-        ..ExecutionFilter::default()
-    })
-}
-
-fn status(text: &str) -> Result<ExecutionStatus, Failure> {
-    let known = ExecutionStatus::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text));
-    known.ok_or_else(|| {
-        let names: Vec<&str> = ExecutionStatus::ALL.iter().map(|status| status.as_str()).collect();
-        Failure::usage(format!("--status {text}: write one of {}", names.join(", ")))
-    })
 }
 
 /// Prints a value, as JSON or as text.
@@ -130,8 +118,8 @@ pub fn print<T: serde::Serialize>(json: bool, value: &T, text: impl FnOnce() -> 
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn show(context: &Context, id: &str, json: bool) -> Result<Exit, Failure> {
-    let views = views(context).await?;
+pub async fn show(context: &Context, id: &str, least: &LeastArgs, json: bool) -> Result<Exit, Failure> {
+    let views = views_at(&Existing::open(context).await?, least).await?;
     let execution = views.resolve(id).await.map_err(failure)?;
     let shown = showing::show(&views, execution).await.map_err(failure)?;
     print(json, &shown, || show_text::text(&shown))

@@ -11,6 +11,7 @@ mod executions;
 pub mod exit;
 mod flaky;
 mod follow;
+mod lists;
 mod open;
 mod plan;
 mod plans;
@@ -99,8 +100,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Executions(command) => {
             let context = Context::here(cli.store)?;
             match command {
-                ExecutionsCommand::List(args) => executions::list(&context, &args).await,
-                ExecutionsCommand::Show { id, json } => executions::show(&context, &id, json).await,
+                ExecutionsCommand::List { list, least } => executions::list(&context, &list, &least).await,
+                ExecutionsCommand::Show { id, least, json } => executions::show(&context, &id, &least, json).await,
                 ExecutionsCommand::Cancel { id } => executions::cancel(&context, &id).await,
                 ExecutionsCommand::Retry { id, json } => executions::retry(context, &id, json).await,
             }

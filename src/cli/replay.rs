@@ -4,9 +4,11 @@ use std::io::Write;
 
 use crate::cli::args::ReplayArgs;
 use crate::cli::context::Context;
-use crate::cli::executions::{failure, filter, print, warn_of};
+use crate::cli::executions::{failure, print, warn_of};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::lists::filter;
 use crate::cli::open::Existing;
+use crate::ports::clock::{Clock, SystemClock};
 use crate::views::replay::replay as fold;
 use crate::views::{list as listing, show as showing, show_text};
 
@@ -15,7 +17,7 @@ use crate::views::{list as listing, show as showing, show_text};
 /// # Errors
 /// [`Failure`].
 pub async fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Failure> {
-    let filter = filter(&args.list)?;
+    let filter = filter(&args.list, SystemClock.now())?;
     let then = fold(&Existing::open(context).await?.log, args.at).await.map_err(failure)?;
     warn_of(&then.progress);
     let _ = writeln!(std::io::stderr(), "as of position {}", then.position);

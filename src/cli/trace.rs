@@ -1,9 +1,9 @@
 //! `trace`: when each step of an execution ran, and how it ended.
 
-use crate::cli::args::TraceArgs;
 use crate::cli::context::{Context, columns};
-use crate::cli::executions::{failure, print, views_of, warn_of};
+use crate::cli::executions::{failure, print, views_at, warn_of};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::lists::TraceArgs;
 use crate::cli::open::Existing;
 use crate::views::traces::TraceQuery;
 use crate::views::{ViewError, trace_text};
@@ -14,7 +14,7 @@ use crate::views::{ViewError, trace_text};
 /// [`Failure`].
 pub async fn show(context: &Context, args: &TraceArgs) -> Result<Exit, Failure> {
     let existing = Existing::open(context).await?;
-    let execution = views_of(&existing).await?.resolve(&args.id).await.map_err(failure)?;
+    let execution = views_at(&existing, &args.least).await?.resolve(&args.id).await.map_err(failure)?;
     let traces = existing.traces().await?;
     warn_of(&traces.catch_up().await.map_err(|error| failure(error.into()))?);
     let query = TraceQuery { from: args.from, limit: args.limit, failed_only: args.failed };

@@ -39,7 +39,7 @@ pub fn table(page: &ExecutionPage, width: Option<u16>) -> String {
     }
     let mut text = table.trim_fmt() + "\n";
     if let Some(next) = &page.next {
-        text.push_str(&format!("more: --before {next}\n"));
+        text.push_str(&format!("more: --after {next}\n"));
     }
     text
 }

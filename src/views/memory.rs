@@ -6,18 +6,22 @@ use testledger_projections::memory::MemoryViews;
 use testledger_projections::ports::ViewStoreError;
 use testledger_schemas::ids::ExecutionId;
 
-use crate::views::query::{Cursor, ExecutionFilter, ExecutionPage, ExecutionQueries, MAX_LIMIT};
+use crate::views::query::{Cursor, ExecutionFilter, ExecutionPage, ExecutionQueries};
 
 #[async_trait]
 impl ExecutionQueries for MemoryViews<Executions> {
     async fn list(&self, filter: &ExecutionFilter) -> Result<ExecutionPage, ViewStoreError> {
-        let limit = filter.limit.min(MAX_LIMIT);
+        let order = filter.order;
         Ok(self.with(|views| {
-            let is_after = |view: &&ExecutionView| filter.before.is_none_or(|before| Cursor::of(view) < before);
+            let is_after =
+                |view: &&ExecutionView| filter.after.is_none_or(|place| Cursor::of(view, order).is_after(place, order));
             let mut found: Vec<&ExecutionView> =
                 views.values().filter(|view| filter.accepts(view)).filter(is_after).collect();
-            found.sort_unstable_by_key(|view| std::cmp::Reverse(Cursor::of(view)));
-            ExecutionPage::cut(found.into_iter().take(limit + 1).cloned().collect(), limit)
+            found.sort_unstable_by_key(|view| Cursor::of(view, order));
+            if order.is_descending() {
+                found.reverse();
+            }
+            ExecutionPage::cut(found.into_iter().take(filter.wanted()).cloned().collect(), filter)
         }))
     }
 

@@ -24,15 +24,18 @@ pub mod sqlite;
 pub mod steps;
 pub mod trace_text;
 pub mod traces;
+pub mod words;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use testledger_projections::executions::{ExecutionView, Executions};
 use testledger_projections::memory::MemoryViews;
-use testledger_projections::ports::ViewStoreError;
+use testledger_projections::ports::{Feed, ViewStoreError};
 use testledger_projections::worker::{self, CatchUpError, Progress};
 use testledger_schemas::ids::{ExecutionId, StepKey};
+use tokio::time::Instant;
 
 use crate::event_store::{SharedLog, StoreError};
 use crate::views::feed::LogFeed;
@@ -40,6 +43,8 @@ use crate::views::mongodb::{Database, MongoViews};
 use crate::views::query::{ExecutionFilter, ExecutionPage, ExecutionStore, MIN_PREFIX};
 use crate::views::sqlite::SqliteViews;
 
+/// The wait between two looks at views that somebody has to let go on.
+const STOPPED: Duration = Duration::from_millis(100);
 /// How many matches an ambiguous prefix lists.
 const MAX_MATCHES: usize = 5;
 
@@ -90,6 +95,16 @@ pub enum ViewError {
         position: u64,
         /// The last position.
         head: u64,
+    },
+    /// The views have not come to a position in time.
+    #[error("the views have come to position {reached} after {} ms, not to {position}", .patience.as_millis())]
+    NotInTime {
+        /// What was asked for.
+        position: u64,
+        /// How far they have come.
+        reached: u64,
+        /// How long was waited.
+        patience: Duration,
     },
 }
 
@@ -149,7 +164,35 @@ impl Views {
         worker::catch_up(&Executions, &self.feed, &*self.store, until).await
     }
 
-    /// Executions that a filter lets through, the latest first.
+    /// Brings the views up to the end of the log, again and again until they have come to this position: whoever was told
+    /// of a position reads what he wrote.
+    ///
+    /// # Errors
+    /// [`ViewError::NotInTime`] where they have not within `patience`; [`ViewError::CatchUp`].
+    pub async fn reach(&self, position: u64, patience: Duration) -> Result<Progress, ViewError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let progress = self.catch_up(None).await?;
+            let reached = progress.position;
+            if reached >= position {
+                return Ok(progress);
+            }
+            let is_stopped = progress.paused.is_some() || progress.held.is_some();
+            let more = async {
+                if is_stopped {
+                    // The log has more already: somebody has to mend the event, or to resume the projection.
+                    tokio::time::sleep(STOPPED).await;
+                } else {
+                    self.feed.more(reached).await;
+                }
+            };
+            if tokio::time::timeout_at(deadline, more).await.is_err() {
+                return Err(ViewError::NotInTime { position, reached, patience });
+            }
+        }
+    }
+
+    /// Executions that a filter lets through, in its order.
     ///
     /// # Errors
     /// [`ViewStoreError`].

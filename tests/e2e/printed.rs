@@ -55,7 +55,7 @@ fn lists_can_be_filtered_and_paged() {
     let mut seen = vec![];
     let mut place_in_list = String::new();
     loop {
-        let more = format!("--before={place_in_list}");
+        let more = format!("--after={place_in_list}");
         let mut args = vec!["executions", "list", "--json", "--all", "--limit", "4"];
         args.extend((!place_in_list.is_empty()).then_some(more.as_str()));
         let page = place.run(&args).expect(0).json();
@@ -65,7 +65,70 @@ fn lists_can_be_filtered_and_paged() {
     }
     assert_eq!(seen.len(), 6, "{seen:?}");
     let text = place.run(&["executions", "list", "--all", "--limit", "4"]).expect(0);
-    assert!(text.out().contains("--before"), "{}", text.all());
+    assert!(text.out().contains("--after"), "{}", text.all());
+}
+
+#[test]
+fn lists_can_be_asked_for_anything_and_in_any_order() {
+    let place = Place::new();
+    place.plan(PLAN, &["--actor", "ada", "--revision", "c0ffee", "--jobs", "1"]).expect(100);
+    place.run(&["run", "--actor", "grace", "--", "true"]).expect(0);
+    let labels = |args: &[&str]| -> Vec<String> {
+        let page = place.run(&[&["executions", "list", "--json"], args].concat()).expect(0).json();
+        page["executions"].as_array().unwrap().iter().map(|one| one["label"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(labels(&["--type", "suite"]), ["mixed"]);
+    assert_eq!(labels(&["--type", "generic"]).len(), 6);
+    assert_eq!(labels(&["--type", "manual"]), [""; 0]);
+    assert_eq!(labels(&["--actor", "ada"]), ["mixed"]);
+    assert_eq!(labels(&["--revision", "c0ffee", "--all"]).len(), 6);
+    assert_eq!(labels(&["--text", "Mixed, LATE"]), ["mixed/late"]);
+    assert_eq!(labels(&["--text", "MIXED bag"]), ["mixed"]);
+    assert_eq!(labels(&["--since", "1h"]).len(), 2);
+    assert_eq!(labels(&["--until", "1h"]), [""; 0]);
+    assert_eq!(labels(&["--all", "--sort", "oldest"])[0], "mixed");
+    let times = |order: &str| -> Vec<u64> {
+        let page = place.run(&["executions", "list", "--json", "--all", "--sort", order]).expect(0).json();
+        page["executions"].as_array().unwrap().iter().map(|one| one["total_duration_ms"].as_u64().unwrap()).collect()
+    };
+    let (slowest, fastest) = (times("slowest"), times("fastest"));
+    assert!(
+        slowest.is_sorted_by(|a, b| a >= b) && fastest.is_sorted() && slowest.len() == 7,
+        "{slowest:?} {fastest:?}"
+    );
+    assert!(labels(&["--min-duration", "100ms", "--all"]).contains(&"mixed/late".to_owned()));
+    assert!(!labels(&["--max-duration", "99ms", "--all"]).contains(&"mixed/late".to_owned()));
+    for (args, mend) in [
+        (["--sort", "biggest"], "newest, oldest, slowest, fastest"),
+        (["--since", "yesterday"], "7d, 2h"),
+        (["--text", "--"], "no word"),
+        (["--min-duration", "long"], "1m30s"),
+        (["--type", "unit"], "generic"),
+    ] {
+        let refused = place.run(&["executions", "list", &format!("{}={}", args[0], args[1])]).expect(2);
+        assert!(refused.err().contains(mend), "{}", refused.all());
+    }
+}
+
+#[test]
+fn a_reader_waits_for_the_position_it_was_told_of() {
+    let place = Place::new();
+    place.plan(PLAN, &[]).expect(100);
+    let last = place.events(&[]).last().unwrap()["position"].as_u64().unwrap();
+    let there = last.to_string();
+    place.run(&["executions", "list", "--min-position", &there]).expect(0);
+    let id = place.executions()[0]["id"].as_str().unwrap().to_owned();
+    let next = (last + 1).to_string();
+    let commands = [&["executions", "list"][..], &["executions", "show", &id], &["trace", &id]];
+    for command in commands {
+        let late = place.run(&[command, &["--min-position", &next, "--wait", "300ms"]].concat()).expect(111);
+        assert!(late.err().contains(&format!("position {last} after 300 ms, not to {next}")), "{}", late.all());
+    }
+    // Somebody runs another one meanwhile: its engine has the next position, its request the one after.
+    let request = (last + 2).to_string();
+    let waiting = place.start(&["executions", "list", "--min-position", &request, "--wait", "60s", "--json"]);
+    place.run(&["run", "--", "true"]).expect(0);
+    assert_eq!(waiting.wait().expect(0).json()["executions"].as_array().unwrap().len(), 2);
 }
 
 #[test]

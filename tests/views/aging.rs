@@ -17,12 +17,12 @@ async fn age(ledger: &Ledger) {
         Kind::Sqlite(folder) => {
             let db = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
             db.execute("UPDATE view_builds SET version = version + 1", []).unwrap();
-            db.execute("UPDATE view_executions_v1_1 SET view = 'of another shape'", []).unwrap();
+            db.execute("UPDATE view_executions_v2_1 SET view = 'of another shape'", []).unwrap();
         }
         Kind::Mongodb(server) => {
             let checkpoints = server.database.collection::<Document>("view_checkpoints");
             checkpoints.update_one(doc! {}, doc! { "$inc": { "version": 1 } }).await.unwrap();
-            let views = server.database.collection::<Document>("view_executions_v1_1");
+            let views = server.database.collection::<Document>("view_executions_v2_1");
             let changed = views.update_many(doc! {}, doc! { "$unset": { "status": "" } }).await.unwrap();
             assert!(changed.modified_count > 0);
         }

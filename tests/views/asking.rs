@@ -1,19 +1,21 @@
 //! What every store of views answers: lists by every filter and page, children, ids and their beginnings.
 
-use std::cmp::Reverse;
-
-use testledger::views::query::{Cursor, ExecutionFilter, ExecutionPage};
+use testledger::views::query::{Cursor, ExecutionFilter, ExecutionPage, Order};
 use testledger::views::{ViewError, Views};
 use testledger_projections::executions::ExecutionView;
 use testledger_projections::ports::Checkpoint;
-use testledger_schemas::event::ExecutionKind;
+use testledger_schemas::event::{ExecutionKind, Revision};
+use testledger_schemas::plan::CaseType;
 use testledger_schemas::{ExecutionStatus, Hash, Timestamp};
 
 use crate::folding::{place, view};
 use crate::history::Histories;
-use crate::stores::{Every, Ledger, contract, replay};
+use crate::stores::{Every, Ledger, contract, count, replay};
 
-/// Every combination of what a filter may ask for.
+/// How many questions with more to ask for are drawn.
+const DRAWN: usize = 400;
+
+/// Every combination of the simple things a filter may ask for, and some with all that it may.
 pub fn every_filter() -> Vec<ExecutionFilter> {
     use ExecutionStatus::{Aborted, Cancelled, Failed};
     let statuses = [vec![], vec![Failed], vec![Failed, Cancelled, Aborted, Failed], ExecutionStatus::ALL.to_vec()];
@@ -41,18 +43,71 @@ pub fn every_filter() -> Vec<ExecutionFilter> {
             }
         }
     }
+    let mut draw = Histories::new(77, Hash::of(b"plan"));
+    let simple = all.len() as u64;
+    for _ in 0..DRAWN {
+        let is_simple = draw.below(4) > 0;
+        let base = if is_simple { ExecutionFilter::default() } else { all[draw.below(simple) as usize].clone() };
+        all.push(drawn(base, &mut draw));
+    }
     all
+}
+
+/// A filter that asks for more, each thing now and then.
+fn drawn(base: ExecutionFilter, draw: &mut Histories) -> ExecutionFilter {
+    let mut some = |share: u64| draw.below(share) == 0;
+    let words = ["suite", "smoke", "by", "name", "case", "boom", "nowhere"];
+    ExecutionFilter {
+        case_type: some(5).then_some(CaseType::Bdd),
+        revision: some(5).then(|| "c0ffee".to_owned()),
+        actor: some(5).then(|| "ada".to_owned()),
+        words: words.iter().filter(|_| some(12)).map(|word| (*word).to_owned()).collect(),
+        since: some(5).then(|| Timestamp::from_unix_ms(FIRST_MS + 20_000)),
+        until: some(5).then(|| Timestamp::from_unix_ms(FIRST_MS + 60_000)),
+        min_duration_ms: some(5).then_some(100),
+        max_duration_ms: some(5).then_some(2_000),
+        order: Order::ALL[draw.below(4) as usize].1,
+        ..base
+    }
+}
+
+/// About when the histories begin.
+const FIRST_MS: i64 = 1_795_425_120_000;
+
+/// The views of a history, with what its generator always draws alike: types, revisions, actors.
+pub fn varied(every: Every) -> Every {
+    let mut draw = Histories::new(78, Hash::of(b"plan"));
+    let vary = |(id, mut view): (_, ExecutionView)| {
+        let number = draw.below(1_000);
+        if view.kind == ExecutionKind::Case {
+            view.case_type = Some([CaseType::Generic, CaseType::Bdd, CaseType::Manual][number as usize % 3]);
+        }
+        view.actor = ["ada", "grace", "unverified:edsger@localhost"][number as usize / 3 % 3].to_owned();
+        view.revision = [None, Some("c0ffee"), Some("beef")][number as usize / 9 % 3]
+            .map(|commit| Revision { commit: commit.to_owned(), dirty: number.is_multiple_of(2) });
+        view.total_duration_ms = draw.below(3) * draw.below(2_500);
+        (id, view)
+    };
+    every.into_iter().map(vary).collect()
 }
 
 /// What a list is, by its definition.
 fn expected(every: &Every, filter: &ExecutionFilter) -> ExecutionPage {
-    let comes_after = |view: &&ExecutionView| filter.before.is_none_or(|before| Cursor::of(view) < before);
+    let order = filter.order;
+    let comes_after = |view: &&ExecutionView| match filter.after {
+        None => true,
+        Some(place) if order.is_descending() => Cursor::of(view, order) < place,
+        Some(place) => Cursor::of(view, order) > place,
+    };
     let mut executions: Vec<_> =
         every.values().filter(|view| filter.accepts(view)).filter(comes_after).cloned().collect();
-    executions.sort_by_key(|view| Reverse(Cursor::of(view)));
+    executions.sort_by_key(|view| Cursor::of(view, order));
+    if order.is_descending() {
+        executions.reverse();
+    }
     let is_more = executions.len() > filter.limit;
     executions.truncate(filter.limit);
-    let next = executions.last().filter(|_| is_more).map(Cursor::of);
+    let next = executions.last().filter(|_| is_more).map(|last| Cursor::of(last, order));
     ExecutionPage { executions, next }
 }
 
@@ -61,8 +116,8 @@ async fn walk(views: &Views, every: &Every, mut filter: ExecutionFilter) -> usiz
     for page in 1.. {
         let found = views.list(&filter).await.unwrap();
         assert_eq!(found, expected(every, &filter), "{filter:?}");
-        filter.before = found.next;
-        if filter.before.is_none() {
+        filter.after = found.next;
+        if filter.after.is_none() {
             return page;
         }
     }
@@ -74,12 +129,16 @@ contract! {
         let mut histories = Histories::new(21, Hash::of(b"plan"));
         let commits: Vec<_> = (0..5).flat_map(|n| histories.suite(&format!("suite-{n}"), 9)).collect();
         ledger.append(&commits).await;
-        let views = ledger.views().await;
-        views.catch_up(None).await.unwrap();
-        let every = replay(&ledger.log).await;
+        let every = varied(replay(&ledger.log).await);
+        let store = ledger.store().await;
+        store.save(&Checkpoint::START, every.clone().into_iter().collect(), &place(count(&commits), "x")).await.unwrap();
+        let views = Views::over(ledger.log.clone(), store);
+        let mut found = 0;
         for filter in every_filter() {
+            found += usize::from(!expected(&every, &filter).executions.is_empty());
             walk(&views, &every, ExecutionFilter { limit: 4, ..filter }).await;
         }
+        assert!(found > 200, "most questions have no answer: {found} have one");
         assert_eq!(walk(&views, &every, ExecutionFilter { limit: 1, ..Default::default() }).await, every.len());
         for limit in [every.len(), every.len() + 1, usize::MAX] {
             assert_eq!(walk(&views, &every, ExecutionFilter { limit, ..Default::default() }).await, 1);
@@ -95,6 +154,26 @@ contract! {
             assert_eq!(views.resolve(&view.id.to_string().to_uppercase()).await.unwrap(), *view);
         }
         ledger.log.close().await;
+    }
+
+    /// What was erased, or is not so any more, is not found by its words.
+    async fn words_go_with_the_text_they_were_in(ledger: &Ledger) {
+        let store = ledger.store().await;
+        let (id, mut stored) = view(1, "shop/cart");
+        stored.name = Some("The secret garden".to_owned());
+        store.save(&Checkpoint::START, vec![(id, stored.clone())], &place(1, "one")).await.unwrap();
+        let searched = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            ExecutionFilter { words, ..Default::default() }
+        };
+        for words in [&["secret"][..], &["garden", "cart"]] {
+            assert_eq!(store.list(&searched(words)).await.unwrap().executions, [stored.clone()]);
+        }
+        assert_eq!(store.list(&searched(&["garden", "gate"])).await.unwrap().executions, []);
+        stored.name = None;
+        store.save(&place(1, "one"), vec![(id, stored.clone())], &place(2, "two")).await.unwrap();
+        assert_eq!(store.list(&searched(&["secret"])).await.unwrap().executions, []);
+        assert_eq!(store.list(&searched(&["cart"])).await.unwrap().executions, [stored]);
     }
 
     async fn an_id_is_found_by_its_beginning_if_that_is_one(ledger: &Ledger) {

@@ -166,8 +166,8 @@ pub async fn all_of(views: &Views) -> Every {
     loop {
         let page = views.list(&filter).await.unwrap();
         all.extend(page.executions.into_iter().map(|view| (view.id, view)));
-        filter.before = page.next;
-        if filter.before.is_none() {
+        filter.after = page.next;
+        if filter.after.is_none() {
             return all;
         }
     }

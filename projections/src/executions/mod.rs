@@ -24,7 +24,8 @@ pub struct ChildChanged {
 
 impl Projection for Executions {
     const NAME: &'static str = "executions";
-    const VERSION: u32 = 1;
+    /// 2: lists ask for more than the stores kept beside the views of 1.
+    const VERSION: u32 = 2;
 
     type Key = ExecutionId;
     type View = ExecutionView;

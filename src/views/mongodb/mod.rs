@@ -141,8 +141,8 @@ async fn find<P: Listed>(
     let Some(collection) = State::read::<P>(server, session).await?.collection else { return Ok(views) };
     for keys in keys.chunks(MAX_KEYS) {
         let filter = doc! { "_id": { "$in": keys } };
-        for document in server.find(session, &collection, &Question { filter, sort: Document::new(), limit: 0 }).await?
-        {
+        let question = Question { filter, sort: Document::new(), limit: 0, walk: None };
+        for document in server.find(session, &collection, &question).await? {
             views.insert(codec::key(&document)?.to_owned(), codec::view(&document)?);
         }
     }
@@ -204,7 +204,7 @@ impl<P: Listed> ManagedStore<P> for MongoViews<P> {
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredView<P>>, ViewStoreError> {
         let filter = doc! { "_id": { "$gt": after.unwrap_or_default() } };
-        let question = Question { filter, sort: doc! { "_id": 1 }, limit };
+        let question = Question { filter, sort: doc! { "_id": 1 }, limit, walk: None };
         let server = Arc::clone(&self.server);
         let scanning = async move {
             let documents = found::<P>(&server, &question).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bson::raw::RawDocumentBuf;
 use bson::{Document, Timestamp};
-use mongodb::options::{DatabaseOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::options::{DatabaseOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{ClientSession, ClusterTime, Database, IndexModel};
 use testledger_projections::ports::ViewStoreError;
 use tokio::sync::Semaphore;
@@ -36,6 +36,8 @@ pub(super) struct Question {
     pub(super) sort: Document,
     /// How many at the most; 0 is all.
     pub(super) limit: usize,
+    /// The name of the index to walk; none leaves it to the server.
+    pub(super) walk: Option<&'static str>,
 }
 
 /// How far the reads have come, on the server's clock.
@@ -137,7 +139,10 @@ impl Server {
         let collection = self.database.collection::<RawDocumentBuf>(collection);
         let limit = i64::try_from(question.limit).unwrap_or(i64::MAX);
         let found = collection.find(question.filter.clone()).sort(question.sort.clone());
-        let found = found.limit(limit).batch_size(BATCH).max_time(READ);
+        let mut found = found.limit(limit).batch_size(BATCH).max_time(READ);
+        if let Some(index) = question.walk {
+            found = found.hint(Hint::Name(index.to_owned()));
+        }
         let mut cursor = found.session(&mut *session).await?;
         let mut documents = Vec::new();
         while let Some(document) = cursor.next(session).await {

@@ -12,6 +12,8 @@ use crate::views::mongodb::listed::{Listed, index};
 use crate::views::mongodb::server::Question;
 use crate::views::steps::{Days, StepQueries, bucket};
 
+/// The index of both.
+const BY_STEP: &str = "by_step";
 /// The step of a bucket, and no other document has it.
 const STEP: &str = "bucket.step_key";
 /// The day of a bucket.
@@ -20,7 +22,7 @@ const DAY: &str = "bucket.day";
 impl Listed for FlakySteps {
     fn indexes() -> Vec<IndexModel> {
         // Any text comes after the empty one: an index of the buckets alone.
-        vec![index("by_step", order(), doc! { STEP: { "$gt": "" } })]
+        vec![index(BY_STEP, order(), doc! { STEP: { "$gt": "" } })]
     }
 }
 
@@ -37,14 +39,14 @@ impl StepQueries for MongoViews<FlakySteps> {
         let after = after.map(|key| key.to_string()).unwrap_or_default();
         let within = doc! { "$gte": days.first.to_string(), "$lte": days.last.to_string() };
         let filter = doc! { STEP: { "$gt": after }, DAY: within };
-        let found = self.ask(Question { filter, sort: order(), limit }).await?;
+        let found = self.ask(Question { filter, sort: order(), limit, walk: Some(BY_STEP) }).await?;
         Ok(found.into_iter().filter_map(bucket).collect())
     }
 
     async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {
         // Both bounds: the index knows only documents with a step.
         let filter = doc! { STEP: { "$gt": "", "$gte": least } };
-        let found = self.ask(Question { filter, sort: order(), limit: 1 }).await?;
+        let found = self.ask(Question { filter, sort: order(), limit: 1, walk: Some(BY_STEP) }).await?;
         Ok(found.into_iter().find_map(bucket).map(|bucket| bucket.step_key))
     }
 }

@@ -84,7 +84,7 @@ fn a_document_can_be_read_by_people() {
         stored.tags = vec!["smoke".to_owned()];
         let store = ledger.store().await;
         store.save(&Checkpoint::START, vec![(id, stored)], &place(9, "nine")).await.unwrap();
-        let views = server.database.collection::<Document>("view_executions_v1_1");
+        let views = server.database.collection::<Document>("view_executions_v2_1");
         let found = views.find_one(doc! {}).await.unwrap().unwrap();
         assert_eq!(found.get_str("_id").unwrap(), "00000000-0000-0000-0000-000000000007");
         assert_eq!(found.get_str("status").unwrap(), "PENDING");
@@ -104,7 +104,7 @@ fn a_document_can_be_read_by_people() {
         assert!(matches!(stored.remove("saved_by"), Some(Bson::ObjectId(_))));
         let hash = place(9, "nine").page_hash.to_string();
         let expected = doc! {
-            "_id": "executions", "version": 1_i64, "build": 1_i64, "collection": "view_executions_v1_1",
+            "_id": "executions", "version": 2_i64, "build": 1_i64, "collection": "view_executions_v2_1",
             "position": 9_i64, "page": 9_i64, "page_hash": hash, "paused": null, "epoch": 0_i64, "held": null,
         };
         assert_eq!(stored, expected);

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt;
 use testledger::views::Views;
-use testledger::views::query::{Cursor, ExecutionFilter};
+use testledger::views::query::{Cursor, ExecutionFilter, Order};
 use testledger_projections::executions::ExecutionView;
 use testledger_projections::ports::Checkpoint;
 use testledger_schemas::{ExecutionId, Hash};
 
-use crate::asking::every_filter;
+use crate::asking::{every_filter, varied};
 use crate::folding::place;
 use crate::history::Histories;
 use crate::mongodb_server::TestDatabase;
@@ -29,7 +29,7 @@ async fn filled() -> (Ledger, Every) {
     let commits: Vec<_> = (0..6).flat_map(|n| histories.suite(&format!("suite-{n}"), 12)).collect();
     append(&ledger.log, &commits).await;
     settled(&ledger.log, count(&commits)).await;
-    let once = replay(&ledger.log).await;
+    let once = varied(replay(&ledger.log).await);
     let every: Every = (0..COPIES).flat_map(|number| once.values().map(move |view| copy(view, number))).collect();
     let (store, views) = (ledger.store().await, every.clone().into_iter().collect());
     store.save(&Checkpoint::START, views, &place(count(&commits), "all")).await.unwrap();
@@ -67,7 +67,7 @@ async fn recorded(server: &TestDatabase, asking: impl Future<Output = ()>) -> Ve
 
 /// What the server says of a command: the stages of the plan it takes, and the figures.
 async fn explained(server: &TestDatabase, command: &Document) -> (BTreeSet<String>, Document) {
-    let find: Document = ["find", "filter", "sort", "limit"]
+    let find: Document = ["find", "filter", "sort", "limit", "hint"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), command.get(name)?.clone())))
         .collect();
@@ -91,7 +91,9 @@ fn collect(plan: &Bson, stages: &mut BTreeSet<String>) {
 
 async fn check(server: &TestDatabase, commands: &[Document]) {
     let mut seen = BTreeSet::new();
-    for command in commands.iter().filter(|command| seen.insert(command.get("filter").map(ToString::to_string))) {
+    let question =
+        |command: &Document| ["filter", "sort", "hint"].map(|part| command.get(part).map(ToString::to_string));
+    for command in commands.iter().filter(|command| seen.insert(question(command))) {
         let (stages, figures) = explained(server, command).await;
         let is_indexed = stages.contains("IXSCAN") || stages.contains("IDHACK");
         let is_bad = stages.contains("COLLSCAN") || stages.contains("SORT");
@@ -105,11 +107,11 @@ fn every_list_walks_an_index_in_its_order() {
     run(async {
         let (ledger, every) = filled().await;
         let views = Views::mongodb(ledger.log.clone(), &server(&ledger).database).await.unwrap();
-        let middle = every.values().map(Cursor::of).nth(every.len() / 2);
+        let middle = every.values().nth(every.len() / 2).unwrap();
         let commands = recorded(server(&ledger), async {
             for filter in every_filter() {
-                for before in [None, middle] {
-                    views.list(&ExecutionFilter { before, limit: 10, ..filter.clone() }).await.unwrap();
+                for after in [None, Some(Cursor::of(middle, filter.order))] {
+                    views.list(&ExecutionFilter { after, limit: 10, ..filter.clone() }).await.unwrap();
                 }
             }
         });
@@ -142,7 +144,7 @@ fn a_page_reads_no_more_than_it_shows() {
     run(async {
         let (ledger, every) = filled().await;
         let store = ledger.store().await;
-        let mut places: Vec<_> = every.values().map(Cursor::of).collect();
+        let mut places: Vec<_> = every.values().map(|view| Cursor::of(view, Order::Newest)).collect();
         places.sort_unstable();
         let suite = Some("suite-3".to_owned());
         let roots = ExecutionFilter { roots_only: true, ..Default::default() };
@@ -151,7 +153,7 @@ fn a_page_reads_no_more_than_it_shows() {
             for (filter, place) in
                 filters.iter().flat_map(|filter| places.iter().step_by(150).map(move |place| (filter, place)))
             {
-                store.list(&ExecutionFilter { before: Some(*place), limit: 5, ..filter.clone() }).await.unwrap();
+                store.list(&ExecutionFilter { after: Some(*place), limit: 5, ..filter.clone() }).await.unwrap();
             }
         });
         let commands = commands.await;
