@@ -3,6 +3,7 @@
 use serde_json::Value;
 use testledger_schemas::published::{self, output_schema};
 
+use crate::audit::Cleaned;
 use crate::cli::result::{RunResult, VerifyResult};
 use crate::views::events::EventLine;
 use crate::views::flaky::{FlakyList, FlakyShow};
@@ -24,6 +25,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("flaky-list.schema.json", output_schema::<FlakyList>("testledger flaky")),
         ("flaky-show.schema.json", output_schema::<FlakyShow>("testledger flaky show")),
         ("audit-verify.schema.json", output_schema::<VerifyResult>("testledger audit verify")),
+        ("artifacts-clean.schema.json", output_schema::<Cleaned>("testledger artifacts clean")),
         ("projections-status.schema.json", output_schema::<ProjectionsStatus>("testledger projections status")),
     ]);
     all

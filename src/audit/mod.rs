@@ -5,12 +5,14 @@
 
 pub mod artifacts;
 pub mod checker;
+pub mod clean;
 pub mod erase;
 pub mod export;
 pub mod finding;
 pub mod report;
 pub mod verify;
 
+pub use clean::{CleanError, Cleaned, clean};
 pub use erase::{ErasureDone, ErasureError, ErasureRequest, erase};
 pub use export::{ExportError, PageRange, export, verify_export};
 pub use finding::Finding;

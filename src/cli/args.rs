@@ -8,7 +8,7 @@ use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
 use crate::cli::exit::EXIT_CODES;
-use crate::cli::lists::{LeastArgs, ListArgs, TraceArgs};
+use crate::cli::lists::{LeastArgs, ListArgs, TraceArgs, span_of_days};
 use crate::views::projections::Name;
 use crate::views::replay::At;
 
@@ -56,7 +56,7 @@ pub enum Command {
     ///
     /// Folds the log anew in memory, exactly up to that place, and prints what `executions list` (or, with --execution,
     /// `executions show`) would have printed then. Content that was erased since is not there.
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Print the events of the log, in order
     Events(EventsArgs),
     /// Check plans without running them
@@ -67,6 +67,9 @@ pub enum Command {
     /// Prove that the log is whole and unaltered; hand it out; erase what must not stay
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look after what the events name: kept output, plans, files
+    #[command(subcommand)]
+    Artifacts(ArtifactsCommand),
     /// List all settings, with their values here and the ways to set them
     Settings,
     /// Print the completion script of a shell
@@ -399,6 +402,34 @@ pub enum AuditCommand {
         #[arg(long)]
         grounds: String,
     },
+}
+
+/// `artifacts`.
+#[derive(Subcommand, Debug)]
+pub enum ArtifactsCommand {
+    /// Take away the artifacts that no event names: those of runs that were killed before they could say so
+    ///
+    /// What an event names stays, whatever its age. Nothing is removed while a commit of the log cannot be read.
+    Clean {
+        /// Only those put so long ago; longer than any run takes from keeping a file to recording it (7d, 36h; 1h at the
+        /// least)
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = grace)]
+        older_than: u64,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The shortest grace, in milliseconds.
+const MIN_GRACE_MS: u64 = 3_600_000;
+
+fn grace(text: &str) -> Result<u64, String> {
+    let ms = span_of_days(text)?;
+    if ms >= MIN_GRACE_MS { Ok(ms) } else { Err("write 1h or more".to_owned()) }
 }
 
 #[cfg(test)]

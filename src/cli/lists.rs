@@ -154,10 +154,17 @@ fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(time) = text.parse() {
         return Ok(Moment::At(time));
     }
+    let ago = span_of_days(text).map(Moment::Ago);
+    ago.map_err(|_| "write a time (such as 2026-11-23T09:12:00Z) or how long ago (7d, 2h, 90s)".to_owned())
+}
+
+/// A number of days, or a duration as plans have it, in milliseconds.
+///
+/// # Errors
+/// What to write instead.
+pub fn span_of_days(text: &str) -> Result<u64, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()?.checked_mul(DAY_MS));
-    let ago = days.or_else(|| text.parse::<Span>().ok().map(|span| span.ms));
-    ago.map(Moment::Ago)
-        .ok_or_else(|| "write a time (such as 2026-11-23T09:12:00Z) or how long ago (7d, 2h, 90s)".into())
+    days.map_or_else(|| span(text), Ok)
 }
 
 fn span(text: &str) -> Result<u64, String> {

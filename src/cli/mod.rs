@@ -4,6 +4,7 @@
 //! log, the spawner and the engine together: the only place that does.
 
 pub mod args;
+mod artifacts;
 mod audit;
 mod context;
 mod events;
@@ -26,10 +27,11 @@ mod trace;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use args::{AuditCommand, Cli, Command, ExecutionsCommand, PlanCommand, ProjectionsCommand};
+use args::{ArtifactsCommand, AuditCommand, Cli, Command, ExecutionsCommand, PlanCommand, ProjectionsCommand};
 use context::Context;
 use exit::{Exit, Failure};
 
@@ -105,6 +107,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
                 ExecutionsCommand::Cancel { id } => executions::cancel(&context, &id).await,
                 ExecutionsCommand::Retry { id, json } => executions::retry(context, &id, json).await,
             }
+        }
+        Command::Artifacts(ArtifactsCommand::Clean { older_than, dry_run, json }) => {
+            let grace = Duration::from_millis(older_than);
+            artifacts::clean(&Context::here(cli.store)?, grace, dry_run, json).await
         }
         Command::Audit(command) => {
             let context = Context::here(cli.store)?;

@@ -21,6 +21,7 @@ pub mod subscription;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use testledger_schemas::Timestamp;
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, StreamId};
@@ -152,8 +153,34 @@ pub trait EventLog: Send + Sync + 'static {
     /// [`StoreError`].
     async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError>;
 
+    /// The artifacts by hash, from after `after` on, at most `limit` (at least one if there is one); also those of which
+    /// only a part is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list_artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError>;
+
+    /// Takes these artifacts away, but none that was put again after it was listed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn remove_artifacts(&self, artifacts: &[StoredArtifact]) -> Result<(), StoreError>;
+
     /// Ends the log's own tasks after all that was begun is done.
     async fn close(&self);
+}
+
+/// An artifact as it was listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoredArtifact {
+    /// The hash of its bytes.
+    pub hash: Hash,
+    /// How many there are.
+    pub bytes: u64,
+    /// When it was put last, by the clock of the store; 1970 where an older program put it.
+    pub put_at: Timestamp,
+    /// How long ago that was, by the same clock, in milliseconds.
+    pub age_ms: u64,
 }
 
 /// A stored commit as an audit sees it: perhaps not readable at all.

@@ -13,7 +13,7 @@ use testledger_schemas::page::Page;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::event_store::{AppendError, EventLog, RawCommit, SharedLog, StoreError};
+use crate::event_store::{AppendError, EventLog, RawCommit, SharedLog, StoreError, StoredArtifact};
 
 /// The wait before the second try; each further one is twice as long, up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -128,6 +128,14 @@ impl EventLog for PatientLog {
 
     async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError> {
         self.try_until_known(|| self.inner.erase_artifacts(hashes)).await
+    }
+
+    async fn list_artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+        self.try_until_known(|| self.inner.list_artifacts(after, limit)).await
+    }
+
+    async fn remove_artifacts(&self, artifacts: &[StoredArtifact]) -> Result<(), StoreError> {
+        self.try_until_known(|| self.inner.remove_artifacts(artifacts)).await
     }
 
     async fn close(&self) {

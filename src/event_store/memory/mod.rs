@@ -8,6 +8,7 @@ mod handle;
 mod store;
 
 use std::future::pending;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,11 +19,12 @@ use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, LogId, StreamId};
 use testledger_schemas::page::Page;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::event_store::faults::{CrashPoint, Faults};
 use crate::event_store::memory::handle::{Handle, NoAnswer};
 use crate::event_store::memory::store::{Durable, Store};
-use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, rules};
+use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, StoredArtifact, rules};
 use crate::ports::ids::{Ids, SeededIds};
 
 /// How long closing waits for the sequencer to catch up.
@@ -164,19 +166,40 @@ impl EventLog for MemoryLog {
     async fn put_artifact(&self, bytes: Vec<u8>) -> Result<Hash, StoreError> {
         let hash = Hash::of(&bytes);
         self.call(|store| {
-            store.artifacts.entry(hash).or_insert(bytes);
+            store.artifacts.insert(hash, (bytes, Instant::now()));
             Ok(hash)
         })
         .await
     }
 
     async fn get_artifact(&self, hash: Hash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.call(|store| Ok(store.artifacts.get(&hash).cloned())).await
+        self.call(|store| Ok(store.artifacts.get(&hash).map(|(bytes, _)| bytes.clone()))).await
     }
 
     async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError> {
         self.call(|store| {
             hashes.iter().for_each(|hash| drop(store.artifacts.remove(hash)));
+            Ok(())
+        })
+        .await
+    }
+
+    async fn list_artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+        self.call(|store| {
+            let from = after.map_or(Unbounded, Excluded);
+            let hashes = store.artifacts.range((from, Unbounded)).take(limit);
+            Ok(hashes.filter_map(|(hash, _)| store.listed(*hash)).collect())
+        })
+        .await
+    }
+
+    async fn remove_artifacts(&self, artifacts: &[StoredArtifact]) -> Result<(), StoreError> {
+        self.call(|store| {
+            for listed in artifacts {
+                if store.listed(listed.hash).is_some_and(|now| now.put_at <= listed.put_at) {
+                    store.artifacts.remove(&listed.hash);
+                }
+            }
             Ok(())
         })
         .await

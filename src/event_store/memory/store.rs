@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use testledger_schemas::Timestamp;
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, StreamId};
 use testledger_schemas::page::Page;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::event_store::rules::{self, Admission};
 use crate::event_store::sequencer::{Candidate, Sequenced, head_after};
-use crate::event_store::{AppendError, StoreError};
+use crate::event_store::{AppendError, StoreError, StoredArtifact};
 
 /// What all handles share.
 pub(super) struct Durable {
@@ -34,8 +37,10 @@ pub(super) struct Store {
     entries: HashSet<CommitId>,
     /// The end of each stream, as far as it stands in pages.
     sequenced: HashMap<StreamId, StreamHead>,
-    /// The artifacts by their hash.
-    pub(super) artifacts: BTreeMap<Hash, Vec<u8>>,
+    /// The artifacts by their hash, and when each was put last.
+    pub(super) artifacts: BTreeMap<Hash, (Vec<u8>, Instant)>,
+    /// Where the clock of the artifacts begins.
+    began: Instant,
 }
 
 impl Durable {
@@ -48,6 +53,7 @@ impl Durable {
             entries: HashSet::new(),
             sequenced: HashMap::new(),
             artifacts: BTreeMap::new(),
+            began: Instant::now(),
         };
         Self { store: Mutex::new(store), written: watch::Sender::new(0), head: watch::Sender::new(0) }
     }
@@ -69,6 +75,18 @@ impl Durable {
 }
 
 impl Store {
+    /// An artifact as it is listed.
+    pub(super) fn listed(&self, hash: Hash) -> Option<StoredArtifact> {
+        let (bytes, put_at) = self.artifacts.get(&hash)?;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Some(StoredArtifact {
+            hash,
+            bytes: bytes.len() as u64,
+            put_at: Timestamp::default().plus_ms(ms(put_at.duration_since(self.began))),
+            age_ms: ms(put_at.elapsed()),
+        })
+    }
+
     /// The end of a stream, sequenced or not.
     pub(super) fn stream_head(&self, stream: StreamId) -> StreamHead {
         let all = CommitId { stream, number: 0 }..=CommitId { stream, number: u64::MAX };

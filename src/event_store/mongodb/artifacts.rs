@@ -1,19 +1,25 @@
 //! Artifacts: bytes under their hash, in pieces that a document can hold. The same pieces again are the same artifact.
 
 use futures::TryStreamExt;
+use mongodb::Collection;
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, RawDocument, RawDocumentBuf, cstr, doc};
-use mongodb::error::ErrorKind;
+use mongodb::bson::{Binary, DateTime, Document, RawDocument, RawDocumentBuf, doc};
+use mongodb::error::{ErrorKind, WriteFailure};
+use testledger_schemas::Timestamp;
 use testledger_schemas::hash::Hash;
 
-use crate::event_store::StoreError;
 use crate::event_store::mongodb::errors::codes;
 use crate::event_store::mongodb::shared::Shared;
+use crate::event_store::{StoreError, StoredArtifact};
 
 /// The most bytes an artifact may have.
 pub const MAX_ARTIFACT_BYTES: usize = 64 << 20;
 /// So many bytes stand in one document: it may have 16 MiB, and a batch of them has to fit into one message.
 const PIECE_BYTES: usize = 4 << 20;
+/// The most pieces of an artifact.
+const MAX_PIECES: usize = MAX_ARTIFACT_BYTES / PIECE_BYTES + 1;
+/// How often a piece is written again that somebody else wrote at the same time.
+const MAX_TRIES: usize = 10;
 /// Above so many bytes the hash is computed beside the async threads.
 const HASH_ASIDE_BYTES: usize = 256 << 10;
 
@@ -30,15 +36,10 @@ impl Shared {
             let cutting = tokio::task::spawn_blocking(move || pieces_of(&bytes)).await;
             cutting.map_err(|error| self.store.errors.unavailable(&format!("hashing did not end: {error}")))?
         };
-        let artifacts = self.artifacts.clone();
-        self.ask(async move {
-            match artifacts.insert_many(pieces).ordered(false).await {
-                Ok(_) => Ok(()),
-                Err(error) if is_there_already(&error.kind) => Ok(()),
-                Err(error) => Err(error),
-            }
-        })
-        .await?;
+        for (id, piece) in pieces {
+            let artifacts = self.artifacts.clone();
+            self.ask(async move { put(&artifacts, id, piece).await }).await?;
+        }
         Ok(hash)
     }
 
@@ -55,6 +56,45 @@ impl Shared {
         Ok(Some(bytes))
     }
 
+    /// The artifacts by hash, from after one on, also those with a part of their pieces.
+    pub(super) async fn list_artifacts(
+        &self,
+        after: Option<Hash>,
+        limit: usize,
+    ) -> Result<Vec<StoredArtifact>, StoreError> {
+        // One more than the most pieces of an artifact: so the first one is whole, and the last one may not be.
+        let most = limit.saturating_add(MAX_PIECES);
+        let after = after.map(|hash| format!("{hash}0")).unwrap_or_default();
+        let pipeline = vec![
+            doc! { "$match": { "_id": { "$gte": after } } },
+            doc! { "$sort": { "_id": 1 } },
+            doc! { "$limit": i64::try_from(most).unwrap_or(i64::MAX) },
+            doc! { "$project": { "put_at": 1, "size": { "$binarySize": "$bytes" }, "now": "$$NOW" } },
+        ];
+        let artifacts = self.artifacts.clone();
+        let pieces: Vec<Document> =
+            self.ask(async move { artifacts.aggregate(pipeline).await?.try_collect().await }).await?;
+        let foreign = || self.store.errors.damaged("a document among the artifacts is none");
+        let mut found = listed(&pieces).ok_or_else(foreign)?;
+        if pieces.len() == most {
+            found.pop();
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Takes artifacts away, but no piece that was put later than its artifact was listed.
+    pub(super) async fn remove_artifacts(&self, listed: &[StoredArtifact]) -> Result<(), StoreError> {
+        for artifact in listed {
+            let (artifacts, mut filter) = (self.artifacts.clone(), pieces_filter(artifact.hash));
+            let put_at = DateTime::from_millis(artifact.put_at.unix_ms());
+            // Also pieces of older programs, which have no such field.
+            filter.insert("put_at", doc! { "$not": { "$gt": put_at } });
+            self.ask(async move { artifacts.delete_many(filter).await }).await?;
+        }
+        Ok(())
+    }
+
     /// Takes artifacts away.
     pub(super) async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError> {
         for hash in hashes {
@@ -65,18 +105,39 @@ impl Shared {
     }
 }
 
-/// The documents of an artifact: each knows how many there are.
-fn pieces_of(bytes: &[u8]) -> (Hash, Vec<RawDocumentBuf>) {
+/// Writes a piece, or says that it was put again: in one step, so whoever removes what is old removes it before or never.
+async fn put(artifacts: &Collection<RawDocumentBuf>, id: String, piece: Piece) -> mongodb::error::Result<()> {
+    let set = doc! {
+        "pieces": piece.count,
+        "bytes": { "$ifNull": ["$bytes", Binary { subtype: BinarySubtype::Generic, bytes: piece.bytes }] },
+        "put_at": "$$NOW",
+    };
+    let (filter, change) = (doc! { "_id": id }, vec![doc! { "$set": set }]);
+    let mut tries = 0;
+    loop {
+        match artifacts.update_one(filter.clone(), change.clone()).upsert(true).await {
+            // Two that write it first at the same time: for the second one it is there.
+            Err(error) if tries < MAX_TRIES && is_duplicate(&error.kind) => tries += 1,
+            done => return done.map(|_| ()),
+        }
+    }
+}
+
+/// One piece of an artifact.
+struct Piece {
+    /// How many there are.
+    count: i64,
+    bytes: Vec<u8>,
+}
+
+/// The pieces of an artifact by their keys: each knows how many there are.
+fn pieces_of(bytes: &[u8]) -> (Hash, Vec<(String, Piece)>) {
     let hash = Hash::of(bytes);
     let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
     let piece = |index: usize| {
         let from = index * PIECE_BYTES;
         let bytes = bytes.get(from..(from + PIECE_BYTES).min(bytes.len())).unwrap_or_default().to_vec();
-        let mut document = RawDocumentBuf::new();
-        document.append(cstr!("_id"), format!("{hash}/{index:04}"));
-        document.append(cstr!("pieces"), i64::try_from(count).unwrap_or(i64::MAX));
-        document.append(cstr!("bytes"), Binary { subtype: BinarySubtype::Generic, bytes });
-        document
+        (format!("{hash}/{index:04}"), Piece { count: i64::try_from(count).unwrap_or(i64::MAX), bytes })
     };
     (hash, (0..count).map(piece).collect())
 }
@@ -97,13 +158,27 @@ fn whole(pieces: &[RawDocumentBuf]) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether every error says no more than that a piece is there already.
-fn is_there_already(kind: &ErrorKind) -> bool {
-    match kind {
-        ErrorKind::InsertMany(failed) => {
-            let mut errors = failed.write_errors.iter().flatten();
-            failed.write_concern_error.is_none() && errors.all(|error| error.code == codes::DUPLICATE_KEY)
+fn is_duplicate(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == codes::DUPLICATE_KEY)
+}
+
+/// The artifacts that these listed pieces are of, in the same order.
+fn listed(pieces: &[Document]) -> Option<Vec<StoredArtifact>> {
+    let mut artifacts: Vec<StoredArtifact> = Vec::new();
+    for piece in pieces {
+        let hash = piece.get_str("_id").ok()?.split('/').next()?.parse().ok()?;
+        let at = |name: &str| piece.get_datetime(name).map_or(0, |at| at.timestamp_millis());
+        let put_at = Timestamp::from_unix_ms(at("put_at"));
+        let age_ms = Timestamp::from_unix_ms(at("now")).since_ms(put_at);
+        let bytes = piece.get_i32("size").map(i64::from).or_else(|_| piece.get_i64("size")).unwrap_or(0).unsigned_abs();
+        match artifacts.last_mut().filter(|artifact| artifact.hash == hash) {
+            Some(artifact) => {
+                artifact.bytes += bytes;
+                artifact.put_at = artifact.put_at.max(put_at);
+                artifact.age_ms = artifact.age_ms.min(age_ms);
+            }
+            None => artifacts.push(StoredArtifact { hash, bytes, put_at, age_ms }),
         }
-        _ => false,
     }
+    Some(artifacts)
 }

@@ -47,7 +47,7 @@ pub use crate::event_store::mongodb::connect::MongoStore;
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::mongodb::writer::Append;
 use crate::event_store::queue::{room, room_for};
-use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, rules};
+use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, StoredArtifact, rules};
 
 /// How long opening waits until everything durable before it has its place.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(5);
@@ -195,6 +195,14 @@ impl EventLog for MongoLog {
 
     async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError> {
         self.shared.erase_artifacts(hashes).await
+    }
+
+    async fn list_artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+        self.shared.list_artifacts(after, limit).await
+    }
+
+    async fn remove_artifacts(&self, artifacts: &[StoredArtifact]) -> Result<(), StoreError> {
+        self.shared.remove_artifacts(artifacts).await
     }
 
     async fn close(&self) {

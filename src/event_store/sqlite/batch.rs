@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Params, Transaction, params};
 use testledger_schemas::commit::{Commit, CommitId};
+use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::EventId;
 use testledger_schemas::page::{Page, PageEntry};
 
@@ -109,13 +110,26 @@ impl OpenBatch<'_> {
         match change {
             Change::PutArtifact { hash, bytes } => {
                 let sql = "INSERT INTO artifacts (hash, bytes) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING";
-                self.execute(sql, params![hash.to_string(), bytes])
+                self.execute(sql, params![hash.to_string(), bytes])?;
+                let sql =
+                    "INSERT INTO artifact_puts (hash, put_at) VALUES (?1, CAST(unixepoch('subsec') * 1000 AS INTEGER))
+                           ON CONFLICT (hash) DO UPDATE SET put_at = excluded.put_at";
+                self.execute(sql, params![hash.to_string()])
             }
-            Change::EraseArtifacts { hashes } => hashes
-                .iter()
-                .try_for_each(|hash| self.execute("DELETE FROM artifacts WHERE hash = ?1", params![hash.to_string()])),
+            Change::EraseArtifacts { hashes } => hashes.iter().try_for_each(|hash| self.remove(*hash, i64::MAX)),
+            Change::RemoveArtifacts { artifacts } => {
+                artifacts.iter().try_for_each(|listed| self.remove(listed.hash, listed.put_at.unix_ms()))
+            }
             Change::EraseContent { commit, events } => self.erase(*commit, events),
         }
+    }
+
+    /// Takes an artifact away, unless it was put after this time.
+    fn remove(&mut self, hash: Hash, put_until: i64) -> Result<(), StoreError> {
+        let hash = hash.to_string();
+        self.execute("DELETE FROM artifact_puts WHERE hash = ?1 AND put_at <= ?2", params![hash, put_until])?;
+        let sql = "DELETE FROM artifacts WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM artifact_puts WHERE hash = ?1)";
+        self.execute(sql, params![hash])
     }
 
     /// Takes content and nonce away and keeps the hash, which stands in for the content in the commit's hash.

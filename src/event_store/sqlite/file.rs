@@ -29,6 +29,11 @@ const TABLES: &str = "
     CREATE INDEX pages_by_position ON pages (first_position);
     CREATE TABLE artifacts (hash TEXT PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
 ";
+/// When each artifact was put last. Files of older programs have no such table until they are opened.
+const ARTIFACT_PUTS: &str = "
+    CREATE TABLE IF NOT EXISTS artifact_puts (hash TEXT PRIMARY KEY NOT NULL, put_at INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+";
 
 /// Where the log is, and how long another process may hold it.
 #[derive(Clone, Debug)]
@@ -56,6 +61,8 @@ impl LogFile {
         connection.execute_batch(&pragmas).map_err(|error| self.errors.store(error))?;
         if is_new {
             self.create(&connection)?;
+        } else {
+            self.furnish(&connection)?;
         }
         Ok(connection)
     }
@@ -133,11 +140,24 @@ impl LogFile {
         let page = Page::genesis(LogId(RandomIds.time_ordered()), None);
         let write = || {
             transaction.execute_batch(TABLES)?;
+            transaction.execute_batch(ARTIFACT_PUTS)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", FORMAT_VERSION)?;
             insert_page(&transaction, &page)
         };
         write().and_then(|()| transaction.commit()).map_err(|error| self.errors.store(error))
+    }
+
+    /// Makes what programs before this one did not know.
+    fn furnish(&self, connection: &Connection) -> Result<(), StoreError> {
+        let known = "SELECT count(*) FROM sqlite_schema WHERE name = 'artifact_puts'";
+        let is_there = self.patiently(|| connection.query_row(known, [], |row| row.get::<_, i64>(0)))? > 0;
+        if !is_there {
+            let transaction = self.begin(connection, || {})?;
+            let make = || transaction.execute_batch(ARTIFACT_PUTS);
+            make().and_then(|()| transaction.commit()).map_err(|error| self.errors.store(error))?;
+        }
+        Ok(())
     }
 
     /// Copies the write-ahead file into the database and empties it, so that erased content is nowhere on the disk.

@@ -6,7 +6,7 @@ use testledger_schemas::ids::{EventId, StreamId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::event_store::queue::Waiting;
-use crate::event_store::{AppendError, StoreError};
+use crate::event_store::{AppendError, StoreError, StoredArtifact};
 
 /// An answer that somebody may no longer wait for: the job is done all the same.
 pub(super) type Reply<E> = oneshot::Sender<Result<(), E>>;
@@ -22,6 +22,7 @@ pub(super) struct Append {
 pub(super) enum Change {
     PutArtifact { hash: Hash, bytes: Vec<u8> },
     EraseArtifacts { hashes: Vec<Hash> },
+    RemoveArtifacts { artifacts: Vec<StoredArtifact> },
     EraseContent { commit: CommitId, events: Vec<EventId> },
 }
 
@@ -37,7 +38,9 @@ impl Job {
     pub(super) fn is_erasure(&self) -> bool {
         match self {
             Self::Change(Change::EraseContent { .. } | Change::EraseArtifacts { .. }, _) => true,
-            Self::Change(Change::PutArtifact { .. }, _) | Self::Append(_) | Self::Close => false,
+            Self::Change(Change::PutArtifact { .. } | Change::RemoveArtifacts { .. }, _)
+            | Self::Append(_)
+            | Self::Close => false,
         }
     }
 
@@ -46,7 +49,11 @@ impl Job {
         match self {
             Self::Append(append) => append.json.len(),
             Self::Change(Change::PutArtifact { bytes, .. }, _) => bytes.len(),
-            Self::Change(Change::EraseArtifacts { .. } | Change::EraseContent { .. }, _) | Self::Close => 0,
+            Self::Change(
+                Change::EraseArtifacts { .. } | Change::RemoveArtifacts { .. } | Change::EraseContent { .. },
+                _,
+            )
+            | Self::Close => 0,
         }
     }
 }

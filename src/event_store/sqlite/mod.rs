@@ -32,7 +32,7 @@ use crate::event_store::sqlite::file::LogFile;
 use crate::event_store::sqlite::job::{Append, Change, Job, Queued, Reply};
 use crate::event_store::sqlite::reader::Readers;
 use crate::event_store::sqlite::writer::Writer;
-use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, rules};
+use crate::event_store::{AppendError, EventLog, RawCommit, StoreError, StoredArtifact, rules};
 
 /// How long another process may hold the file before an append gives up, unless told otherwise.
 pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
@@ -167,6 +167,15 @@ impl EventLog for SqliteLog {
 
     async fn erase_artifacts(&self, hashes: &[Hash]) -> Result<(), StoreError> {
         let change = Change::EraseArtifacts { hashes: hashes.to_vec() };
+        self.submit(0, |reply| Job::Change(change, reply)).await
+    }
+
+    async fn list_artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+        self.readers.read(move |log| log.artifacts(after, limit)).await
+    }
+
+    async fn remove_artifacts(&self, artifacts: &[StoredArtifact]) -> Result<(), StoreError> {
+        let change = Change::RemoveArtifacts { artifacts: artifacts.to_vec() };
         self.submit(0, |reply| Job::Change(change, reply)).await
     }
 

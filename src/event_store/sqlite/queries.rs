@@ -2,12 +2,14 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde::de::DeserializeOwned;
+use testledger_schemas::Timestamp;
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
+use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::StreamId;
 use testledger_schemas::page::Page;
 
 use crate::event_store::sqlite::errors::Translator;
-use crate::event_store::{RawCommit, StoreError};
+use crate::event_store::{RawCommit, StoreError, StoredArtifact};
 
 /// What is wrong with a text that says the same in other bytes.
 const INEXACT: &str = "its text is not the one this program wrote";
@@ -83,6 +85,28 @@ impl Queries<'_> {
     /// The bytes of an artifact, as they are stored.
     pub(super) fn artifact(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.row("SELECT bytes FROM artifacts WHERE hash = ?1", params![hash], |row| row.get(0))
+    }
+
+    /// The artifacts by hash, from after one on.
+    pub(super) fn artifacts(&self, after: Option<Hash>, limit: usize) -> Result<Vec<StoredArtifact>, StoreError> {
+        let sql = "SELECT hash, length(bytes), coalesce(put_at, 0), CAST(unixepoch('subsec') * 1000 AS INTEGER)
+                   FROM artifacts LEFT JOIN artifact_puts USING (hash) WHERE hash > ?1 ORDER BY hash LIMIT ?2";
+        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        let row = |row: &Row<'_>| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
+        };
+        let rows = self.rows(sql, params![after, limit_of(limit)], row)?;
+        let listed = |(hash, bytes, put_at, now): (String, i64, i64, i64)| {
+            let foreign = |_| self.errors.damaged(&format!("an artifact is called `{hash}`, which is no hash"));
+            let put_at = Timestamp::from_unix_ms(put_at);
+            Ok(StoredArtifact {
+                hash: hash.parse().map_err(foreign)?,
+                bytes: bytes.unsigned_abs(),
+                put_at,
+                age_ms: Timestamp::from_unix_ms(now).since_ms(put_at),
+            })
+        };
+        rows.into_iter().map(listed).collect()
     }
 
     /// Changes whenever another connection has written to the file.
