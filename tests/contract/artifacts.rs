@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// An event that names an artifact.
 fn attached(artifact: Hash) -> RecordedEvent {
-    let content = Erasable::Kept(ArtifactContent { name: "output.txt".to_owned(), ..ArtifactContent::default() });
+    let content = Erasable::Kept(ArtifactContent { name: "output.txt".to_owned() });
     let event = ArtifactAttached { run: None, artifact, bytes: 1, media_type: "text/plain".to_owned(), content };
     RecordedEvent::write(EventId(Uuid::now_v7()), Uuid::new_v4().simple().to_string(), &Event::from(event)).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, fits};
+use crate::support::{Place, eventually, fits};
 
 /// A case that passes at once, one that needs a second try, one that always fails, and one that is not run.
 const PLAN: &str = r#"
@@ -163,4 +163,43 @@ fn a_replay_shows_the_executions_as_they_were() {
     assert!(place.run(&["replay", "--at", "999999"]).expect(2).err().contains("has not come to position"));
     place.run(&["replay", "--at", "yesterday"]).expect(2);
     assert!(place.run(&["replay", "--at", "0", "--execution", &id]).expect(2).err().contains("no execution"));
+}
+
+/// What a person sees of a run under way can be seen again when it is long over.
+#[test]
+fn a_replay_in_the_middle_of_a_run_shows_what_was_shown_then() {
+    let place = Place::new();
+    place.file(
+        "plan.yaml",
+        r#"
+suite: underway
+cases:
+  - { id: early, steps: [{ id: a, run: "echo wrong; exit 1" }] }
+  - { id: waits, steps: [{ id: a, run: [true] }, { id: b, run: "touch up; while [ ! -f go ]; do sleep 0.01; done" }] }
+  - { id: later, needs: [waits], steps: [{ id: a, run: [true] }] }
+"#,
+    );
+    let running = place.start(&["run", "plan.yaml", "--jobs", "2"]);
+    place.await_file("up");
+    eventually("the other case is over", || (place.status("underway/early") == "FAILED").then_some(()));
+    // Nothing is appended while the step waits for us.
+    let position = place.events(&[]).last().unwrap()["position"].as_u64().unwrap();
+    let look = |then: &[&str]| -> Vec<Value> {
+        let ids = place.executions().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        let list = if then.is_empty() { vec!["executions", "list", "--all"] } else { [then, &["--all"]].concat() };
+        let mut seen = vec![json_of(&place, &list)];
+        for id in &ids {
+            let show =
+                if then.is_empty() { vec!["executions", "show", id] } else { [then, &["--execution", id]].concat() };
+            seen.push(json_of(&place, &show));
+        }
+        seen
+    };
+    let shown = look(&[]);
+    assert_eq!(place.events(&[]).last().unwrap()["position"].as_u64(), Some(position));
+    place.file("go", "");
+    running.wait().expect(100);
+    let at = position.to_string();
+    assert_eq!(look(&["replay", "--at", &at]), shown);
+    assert_ne!(look(&[]), shown, "the run went on since");
 }

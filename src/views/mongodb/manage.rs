@@ -58,9 +58,12 @@ async fn change_once<P: Listed>(
     Ok(checkpoint)
 }
 
-/// Switches to the views beside.
+/// Makes the indexes of the views beside, and switches to them.
 pub(super) async fn switch<P: Listed>(server: &Server) -> Result<Switched, Fault> {
     let (mut session, mut patience, id) = (server.writer().await?, Patience::new(), ObjectId::new());
+    if let Some(collection) = State::of_slot::<P>(server, &mut session, Slot::Beside).await?.collection {
+        server.furnish(&collection, P::indexes()).await?;
+    }
     let switched = loop {
         begin(&mut session).await?;
         let switched = switch_once::<P>(server, &mut session, id).await;

@@ -22,6 +22,7 @@ mod writers;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::oid::ObjectId;
@@ -45,6 +46,8 @@ pub use ::mongodb::Database;
 
 /// How many views one query loads.
 const MAX_KEYS: usize = 10_000;
+/// How long a switch may take: it makes the indexes of all views first.
+const SWITCH: Duration = Duration::from_secs(3_600);
 /// How often a question is asked again, because the views moved to another collection meanwhile.
 const MAX_MOVES: usize = 5;
 
@@ -219,6 +222,6 @@ impl<P: Listed> ManagedStore<P> for MongoViews<P> {
 
     async fn switch(&self) -> Result<Switched, ViewStoreError> {
         let server = Arc::clone(&self.server);
-        self.server.run(async move { manage::switch::<P>(&server).await }).await
+        self.server.run_within(SWITCH, async move { manage::switch::<P>(&server).await }).await
     }
 }

@@ -11,6 +11,7 @@ use crate::views::mongodb::reset::drop_older;
 use crate::views::mongodb::server::Server;
 use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, collection_of};
 use crate::views::mongodb::transaction::{Patience, begin, end, put};
+use crate::views::slot::Slot;
 
 /// A batch that is to be saved.
 pub(super) struct Save {
@@ -55,7 +56,9 @@ impl Save {
             return Ok(None);
         }
         let build = State::next_build::<P>(server, session).await?;
-        server.furnish(&collection_of::<P>(build), P::indexes()).await?;
+        // Nobody asks the views beside anything before the switch, which makes their indexes: all at once is far cheaper.
+        let indexes = if server.slot == Slot::Shown { P::indexes() } else { vec![] };
+        server.furnish(&collection_of::<P>(build), indexes).await?;
         Ok(Some(build))
     }
 

@@ -87,6 +87,15 @@ impl Server {
         &self,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, ViewStoreError> {
+        self.run_within(ANSWER, work).await
+    }
+
+    /// The same with another bound on how long the caller waits.
+    pub(super) async fn run_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, ViewStoreError> {
         let turns = Arc::clone(&self.turns);
         let task = async move {
             let turn = turns.acquire_owned().await.map_err(|closed| Fault::Failed(closed.to_string()))?;
@@ -97,8 +106,8 @@ impl Server {
             });
             worked.await.unwrap_or_else(|error| Err(Fault::Failed(error.to_string())))
         };
-        let late = || Fault::Failed(format!("no answer within {} s", ANSWER.as_secs()));
-        let worked = tokio::time::timeout(ANSWER, task).await.unwrap_or_else(|_| Err(late()));
+        let late = || Fault::Failed(format!("no answer within {} s", patience.as_secs()));
+        let worked = tokio::time::timeout(patience, task).await.unwrap_or_else(|_| Err(late()));
         worked.map_err(|fault| fault.translate(self.database.name()))
     }
 
