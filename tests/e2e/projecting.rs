@@ -74,7 +74,7 @@ fn views_are_rebuilt_and_compared_with_a_replay() {
     assert!(compared.iter().all(|one| one["differences_total"] == 0 && one["views"].as_u64() > Some(0)), "{verified}");
     place.store.change_a_view();
     let verified = place.run(&["audit", "verify", "--views"]).expect(112);
-    assert!(verified.out().contains("DIFFERENCE executions") && verified.out().contains("label"), "{}", verified.all());
+    assert!(verified.out().contains("DIFFERENCE executions") && verified.out().contains("actor"), "{}", verified.all());
     assert!(verified.out().contains("projections rebuild executions"), "{}", verified.all());
     place.run(&["projections", "rebuild", "executions"]).expect(0);
     place.run(&["audit", "verify", "--views"]).expect(0);

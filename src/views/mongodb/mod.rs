@@ -19,14 +19,14 @@ mod traces;
 mod transaction;
 mod writers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bson::oid::ObjectId;
-use bson::raw::RawDocumentBuf;
+use bson::raw::{RawDocument, RawDocumentBuf};
 use bson::{Document, doc};
 use mongodb::ClientSession;
 use testledger_projections::ports::{
@@ -113,10 +113,21 @@ fn exact<P: Listed>(document: &RawDocumentBuf) -> Result<P::View, String> {
     let exact = || {
         let view: P::View = codec::view(document)?;
         let written = codec::document(codec::key(document)?, &P::beside(&view), &view)?;
-        let differs = || Fault::Unreadable("the document is not what would be written of its view".to_owned());
+        let differs = || {
+            let fields = differing(document, &written).join(", ");
+            Fault::Unreadable(format!("the document is not what would be written of its view: {fields}"))
+        };
         if written.as_bytes() == document.as_bytes() { Ok(view) } else { Err(differs()) }
     };
     exact().map_err(|fault: Fault| fault.words())
+}
+
+/// The fields that are not the same in both; where all are, it is their order.
+fn differing(stored: &RawDocument, written: &RawDocument) -> Vec<String> {
+    let names = stored.iter().chain(written.iter()).filter_map(Result::ok).map(|(name, _)| name.as_str().to_owned());
+    let is_other = |name: &String| stored.get(name).ok().flatten() != written.get(name).ok().flatten();
+    let fields: BTreeSet<String> = names.filter(is_other).collect();
+    if fields.is_empty() { vec!["the order of its fields".to_owned()] } else { fields.into_iter().collect() }
 }
 
 /// The views of these keys, of one state of the database together with its checkpoint.

@@ -82,7 +82,7 @@ impl Store {
             let checkpoints = database.collection::<Document>("view_checkpoints");
             let checkpoint = checkpoints.find_one(doc! { "_id": "executions" }).await.unwrap().unwrap();
             let views = database.collection::<Document>(checkpoint.get_str("collection").unwrap());
-            let change = doc! { "$set": { "label": "another" } };
+            let change = doc! { "$set": { "actor": "another" } };
             assert_eq!(views.update_one(doc! { "parent_id": null }, change).await.unwrap().modified_count, 1);
         });
     }

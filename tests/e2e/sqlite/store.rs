@@ -49,7 +49,7 @@ impl Store {
         let checkpoint =
             "SELECT printf('view_executions_v%d_%d', version, build) FROM view_builds WHERE name = 'executions'";
         let table: String = db.query_row(checkpoint, [], |row| row.get(0)).unwrap();
-        let sql = format!("UPDATE {table} SET view = json_set(view, '$.label', 'another') WHERE parent_id IS NULL");
+        let sql = format!("UPDATE {table} SET view = json_set(view, '$.actor', 'another') WHERE parent_id IS NULL");
         assert_eq!(db.execute(&sql, []).unwrap(), 1);
     }
 
