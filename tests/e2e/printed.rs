@@ -82,6 +82,7 @@ fn lists_can_be_asked_for_anything_and_in_any_order() {
     assert_eq!(labels(&["--type", "manual"]), [""; 0]);
     assert_eq!(labels(&["--actor", "ada"]), ["mixed"]);
     assert_eq!(labels(&["--revision", "c0ffee", "--all"]).len(), 6);
+    assert_eq!(labels(&["--revision", ""]), [""; 0], "an empty one is nobody's");
     assert_eq!(labels(&["--text", "Mixed, LATE"]), ["mixed/late"]);
     assert_eq!(labels(&["--text", "MIXED bag"]), ["mixed"]);
     assert_eq!(labels(&["--since", "1h"]).len(), 2);

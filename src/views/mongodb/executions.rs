@@ -35,8 +35,8 @@ impl Listed for Executions {
 
     fn indexes() -> Vec<IndexModel> {
         let (all, roots) = (Document::new(), doc! { "parent_id": null });
-        // Any text comes after the empty one: an index without those that have no parent, or no revision.
-        let (children, revised) = (doc! { "parent_id": { "$gt": "" } }, doc! { REVISION: { "$gt": "" } });
+        // Any text comes after the empty one: an index without those that have no parent.
+        let children = doc! { "parent_id": { "$gt": "" } };
         vec![
             index("by_time", doc! { PLACE: -1 }, all.clone()),
             index("by_duration", doc! { TOOK: -1 }, all.clone()),
@@ -44,7 +44,7 @@ impl Listed for Executions {
             index("by_suite", doc! { "suite": 1, PLACE: -1 }, all.clone()),
             index("by_type", doc! { "case_type": 1, PLACE: -1 }, all.clone()),
             index("by_actor", doc! { "actor": 1, PLACE: -1 }, all.clone()),
-            index("by_revision", doc! { REVISION: 1, PLACE: -1 }, revised),
+            index("by_revision", doc! { REVISION: 1, PLACE: -1 }, all.clone()),
             index("by_tag", doc! { "tags": 1, PLACE: -1 }, all.clone()),
             index("by_word", doc! { WORDS: 1, PLACE: -1 }, all),
             index("roots", doc! { "parent_id": 1, PLACE: -1 }, roots),
