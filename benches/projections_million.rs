@@ -1,8 +1,7 @@
 //! Show: a million events on one MongoDB node and in a SQLite file. Rebuilds against a raw scan that decodes the same
 //! documents, replay in memory, how flat the cost is, and how soon lists, views and long traces answer.
 //!
-//! `EVENTS` names another number; the limits are meant for a million. Traces and statistics of steps are rebuilt of a tenth of
-//! the events, as they take far longer.
+//! `EVENTS` names another number; the limits are meant for a million.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
 #[path = "../tests/support/history.rs"]
@@ -61,8 +60,7 @@ fn main() -> ExitCode {
     let mut show = show::Show::new(Some(SEED));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         embedded(&mut show, events).await;
-        on_mongodb(&mut show, events, &[Name::Executions]).await;
-        on_mongodb(&mut show, events / 10, &[Name::Traces, Name::FlakySteps]).await;
+        on_mongodb(&mut show, events).await;
     });
     show.end()
 }
@@ -91,7 +89,7 @@ async fn fill(log: &SharedLog, events: u64) -> u64 {
     written
 }
 
-async fn on_mongodb(show: &mut show::Show, events: u64, names: &[Name]) {
+async fn on_mongodb(show: &mut show::Show, events: u64) {
     let fresh = test_servers::fresh_database().await.unwrap();
     let store = MongoStore::connect(MongoAddress::parse(fresh.uri()).await.unwrap()).await.unwrap();
     let database = store.database();
@@ -102,12 +100,10 @@ async fn on_mongodb(show: &mut show::Show, events: u64, names: &[Name]) {
     let raw_rate = raw.len() as f64 / began.elapsed().as_secs_f64();
     show.figure("million_mongodb_raw_scan_per_second", format!("{raw_rate:.0}"), "reported", true);
     let projections = Projections::mongodb(log.clone(), &database).await.unwrap();
-    for name in names {
-        rebuild(show, &projections, *name, ("mongodb", events, Some(raw_rate))).await;
+    for name in Name::ALL {
+        rebuild(show, &projections, name, ("mongodb", events, Some(raw_rate))).await;
     }
-    if names.contains(&Name::Executions) {
-        replay(show, raw).await;
-    }
+    replay(show, raw).await;
     log.close().await;
 }
 
@@ -192,7 +188,9 @@ async fn embedded(show: &mut show::Show, events: u64) {
     let log: SharedLog = SqliteLog::open(&path).await.unwrap();
     let events = fill(&log, events).await;
     let projections = Projections::sqlite(log.clone(), &path).await.unwrap();
-    rebuild(show, &projections, Name::Executions, ("sqlite", events, None)).await;
+    for name in Name::ALL {
+        rebuild(show, &projections, name, ("sqlite", events, None)).await;
+    }
     log.close().await;
     drop(projections);
     answers(show, &path).await;

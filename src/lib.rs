@@ -13,3 +13,7 @@ pub mod report;
 pub mod settings;
 pub mod steps;
 pub mod views;
+
+/// Events and views are small allocations by the million: with it a rebuild on MongoDB is up to half as fast again.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

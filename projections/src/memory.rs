@@ -75,7 +75,7 @@ impl<P: Projection> ViewStore<P> for MemoryViews<P> {
     async fn reset(&self) -> Result<(), ViewStoreError> {
         let mut state = self.state();
         state.views.clear();
-        state.checkpoint = state.checkpoint.clone().at_start();
+        state.checkpoint = state.checkpoint.clone().thrown_away();
         Ok(())
     }
 }

@@ -44,6 +44,13 @@ impl Checkpoint {
     pub fn at_start(self) -> Self {
         Self { epoch: self.epoch, held: self.held, ..Self::START }
     }
+
+    /// The same in a new epoch: who loaded views before they were thrown away writes nothing, even where the next fold
+    /// has come to the same place.
+    #[must_use]
+    pub fn thrown_away(self) -> Self {
+        Self { epoch: self.epoch + 1, ..self.at_start() }
+    }
 }
 
 /// A projection that somebody holds.
@@ -151,7 +158,7 @@ pub trait ViewStore<P: Projection>: Send + Sync {
         after: &Checkpoint,
     ) -> Result<Saved, ViewStoreError>;
 
-    /// Throws all views away and goes back before the first event. Epoch and hold stay.
+    /// Throws all views away and goes back before the first event, in a new epoch. A hold stays.
     ///
     /// # Errors
     /// [`ViewStoreError`].

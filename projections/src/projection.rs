@@ -58,8 +58,12 @@ impl Recorded {
 
 /// How many rounds the echoes of one event may go from view to view. More is a mistake in the projection.
 pub const MAX_ECHO_ROUNDS: usize = 4;
-/// How many views a batch may touch, unless a projection says less.
+/// How many views a batch may touch.
 pub const BATCH_VIEWS: usize = 10_000;
+/// What a view has without parts whose number grows, in bytes.
+const VIEW_BYTES: usize = 4 << 10;
+/// How many bytes the views of a batch may have, by [`Projection::weight`]: 64 MiB.
+pub const BATCH_BYTES: usize = 64 << 20;
 
 /// A fold over the log: pure, so that a replay of the same events gives the same views, whatever the batches were.
 pub trait Projection: Send + Sync + 'static {
@@ -67,9 +71,11 @@ pub trait Projection: Send + Sync + 'static {
     const NAME: &'static str;
     /// The version of the fold and of its views. Views of another version are thrown away and folded anew.
     const VERSION: u32;
-    /// About how many views one batch may touch. All of them are in memory and in one transaction at a time, so this
-    /// times the largest view bounds both. A commit that touches more is a batch of its own.
+    /// How many views one batch may touch. A commit that touches more is a batch of its own.
     const BATCH_VIEWS: usize = BATCH_VIEWS;
+    /// How many bytes they may have, by [`Projection::weight`]. All of them are in memory and in one transaction at a
+    /// time.
+    const BATCH_BYTES: usize = BATCH_BYTES;
 
     /// What names a view.
     type Key: Clone + Ord + Hash + Debug + Display + Send + Sync + 'static;
@@ -83,6 +89,12 @@ pub trait Projection: Send + Sync + 'static {
 
     /// The view before its first event.
     fn initial(&self, key: &Self::Key) -> Self::View;
+
+    /// About how many bytes a view has at the most, by the number of its parts. It is asked after every change, so it is
+    /// found without a walk over them.
+    fn weight(&self, _view: &Self::View) -> usize {
+        VIEW_BYTES
+    }
 
     /// Folds one event into one of its views. Returns what other views have to hear of it, to be folded at once.
     fn apply(&self, key: &Self::Key, view: &mut Self::View, recorded: &Recorded) -> Vec<(Self::Key, Self::Echo)>;

@@ -12,6 +12,7 @@ use history::Histories;
 use proptest::prelude::*;
 use support::{ListFeed, run};
 use testledger_projections::executions::{ExecutionView, Executions, MAX_ANOMALIES};
+use testledger_projections::flaky_steps::FlakySteps;
 use testledger_projections::memory::MemoryViews;
 use testledger_projections::ports::{Checkpoint, Saved, ViewStore, ViewStoreError};
 use testledger_projections::projection::{MAX_ECHO_ROUNDS, Projection, Recorded};
@@ -202,13 +203,14 @@ fn an_echo_is_passed_on_but_not_for_ever() {
     assert_eq!(store.all().values().sum::<u64>(), MAX_ECHO_ROUNDS as u64);
 }
 
-/// The executions, three to a batch.
-struct Narrow;
+/// The executions, in batches of so many views, or of so many bytes.
+struct Narrow<const VIEWS: usize, const BYTES: usize>;
 
-impl Projection for Narrow {
+impl<const VIEWS: usize, const BYTES: usize> Projection for Narrow<VIEWS, BYTES> {
     const NAME: &'static str = "narrow";
     const VERSION: u32 = 1;
-    const BATCH_VIEWS: usize = 3;
+    const BATCH_VIEWS: usize = VIEWS;
+    const BATCH_BYTES: usize = BYTES;
     type Key = ExecutionId;
     type View = ExecutionView;
     type Echo = <Executions as Projection>::Echo;
@@ -227,25 +229,32 @@ impl Projection for Narrow {
     }
 }
 
-/// Remembers how many views the largest batch had.
-#[derive(Default)]
-struct Measured {
-    inner: MemoryViews<Narrow>,
+/// Remembers how many views the largest batch had, and how often views were loaded.
+struct Measured<P: Projection> {
+    inner: MemoryViews<P>,
     largest: AtomicUsize,
+    loads: AtomicUsize,
+}
+
+impl<P: Projection> Default for Measured<P> {
+    fn default() -> Self {
+        Self { inner: MemoryViews::default(), largest: AtomicUsize::new(0), loads: AtomicUsize::new(0) }
+    }
 }
 
 #[async_trait]
-impl ViewStore<Narrow> for Measured {
+impl<P: Projection> ViewStore<P> for Measured<P> {
     async fn checkpoint(&self) -> Result<Checkpoint, ViewStoreError> {
         self.inner.checkpoint().await
     }
-    async fn load(&self, keys: &[ExecutionId]) -> Result<Vec<Option<ExecutionView>>, ViewStoreError> {
+    async fn load(&self, keys: &[P::Key]) -> Result<Vec<Option<P::View>>, ViewStoreError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
         self.inner.load(keys).await
     }
     async fn save(
         &self,
         before: &Checkpoint,
-        views: Vec<(ExecutionId, ExecutionView)>,
+        views: Vec<(P::Key, P::View)>,
         after: &Checkpoint,
     ) -> Result<Saved, ViewStoreError> {
         self.largest.fetch_max(views.len(), Ordering::Relaxed);
@@ -256,16 +265,35 @@ impl ViewStore<Narrow> for Measured {
     }
 }
 
-#[test]
-fn a_batch_that_touches_too_many_views_is_halved() {
+/// The most views that one batch wrote.
+fn largest_batch<const VIEWS: usize, const BYTES: usize>() -> usize {
     let commits = Histories::new(17, Hash::of(b"plan")).suite("suite", 40);
     let whole = MemoryViews::<Executions>::default();
     run(catch_up(&Executions, &ListFeed::new(&commits, vec![usize::MAX]), &whole, None)).unwrap();
     let feed = ListFeed { obeys: true, ..ListFeed::new(&commits, vec![usize::MAX]) };
     let store = Measured::default();
-    let progress = run(catch_up(&Narrow, &feed, &store, None)).unwrap();
+    let progress = run(catch_up(&Narrow::<VIEWS, BYTES>, &feed, &store, None)).unwrap();
     assert_eq!(progress.folded, feed.events.len() as u64, "every event once");
     assert_eq!(store.inner.all(), whole.all());
-    let largest = store.largest.load(Ordering::Relaxed);
-    assert!((1..=Narrow::BATCH_VIEWS).contains(&largest), "{largest}");
+    store.largest.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_batch_that_touches_too_much_is_halved() {
+    let (views, bytes) = (largest_batch::<3, { usize::MAX }>(), largest_batch::<{ usize::MAX }, { 3 * 4096 }>());
+    assert!((1..=3).contains(&views) && (1..=3).contains(&bytes), "{views}, {bytes}");
+}
+
+/// Nobody knows beforehand which buckets a batch touches, and still they are not looked up one by one.
+#[test]
+fn a_batch_loads_its_views_a_few_times() {
+    let mut histories = Histories::new(19, Hash::of(b"plan"));
+    let (mut commits, store) = (vec![], Measured::default());
+    for round in 0..2 {
+        commits.extend(histories.suite("suite", 40));
+        run(catch_up(&FlakySteps, &ListFeed::new(&commits, vec![usize::MAX]), &store, None)).unwrap();
+        // First the runs, then all buckets. In the second round those are there, and the batch is folded again.
+        assert_eq!(store.loads.swap(0, Ordering::Relaxed), 2, "round {round}");
+    }
+    assert!(store.largest.load(Ordering::Relaxed) > 200);
 }

@@ -1,13 +1,20 @@
 //! The log as a feed of projections: pages in order, their commits, their events.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use futures::{StreamExt, stream};
 use testledger_projections::ports::{Batch, Checkpoint, Feed, FeedError, Poison};
 use testledger_projections::projection::Recorded;
+use testledger_schemas::Hash;
 use testledger_schemas::commit::{Commit, CommitId};
-use testledger_schemas::page::{Page, PageEntry};
+use testledger_schemas::page::Page;
 
 use crate::event_store::subscription::{COMMITS_AT_ONCE, Subscription, read_each};
-use crate::event_store::{EventLog, SharedLog, StoreError};
+use crate::event_store::{SharedLog, StoreError};
+
+/// How many chunks of commits are read and decoded at once.
+const CHUNKS_AT_ONCE: usize = 4;
 
 /// The events of a log for projections.
 #[derive(Clone)]
@@ -30,27 +37,34 @@ impl Feed for LogFeed {
     }
 
     async fn read(&self, after: &Checkpoint, limit: usize) -> Result<Batch, FeedError> {
-        let mut reading = Reading { log: &*self.log, batch: start(after), limit };
-        let mut pages = Subscription::from_page(&*self.log, after.page);
-        let mut page = pages.next(&*self.log).await.map_err(failed)?;
-        check_history(after, page.as_ref())?;
-        while let Some(current) = page {
-            if !reading.page(&current).await? {
-                break;
+        let due = self.due(after, limit).await?;
+        let mut batch = Batch { events: vec![], reached: Checkpoint { paused: None, ..after.clone() } };
+        let chunks: Vec<Vec<Due>> = due.chunks(COMMITS_AT_ONCE).map(<[Due]>::to_vec).collect();
+        let reading = chunks.into_iter().map(|chunk| {
+            let log = Arc::clone(&self.log);
+            async { tokio::spawn(read_chunk(log, chunk)).await.map_err(|error| FeedError::Failed(error.to_string()))? }
+        });
+        let mut read = stream::iter(reading).buffered(CHUNKS_AT_ONCE);
+        while let Some(chunk) = read.next().await {
+            for (due, events) in chunk? {
+                match events {
+                    Ok(events) => batch.events.extend(events),
+                    Err(poison) => {
+                        batch.reached.paused = Some(poison);
+                        return Ok(batch);
+                    }
+                }
+                (batch.reached.position, batch.reached.page, batch.reached.page_hash) =
+                    (due.last_position(), due.page, due.page_hash);
             }
-            page = pages.next(&*self.log).await.map_err(failed)?;
         }
-        Ok(reading.batch)
+        Ok(batch)
     }
 
     async fn more(&self, position: u64) {
         // Without the log there will be no more: whoever reads on is told so.
         drop(self.log.head().wait_for(|head| *head > position).await);
     }
-}
-
-fn start(after: &Checkpoint) -> Batch {
-    Batch { events: vec![], reached: Checkpoint { paused: None, ..after.clone() } }
 }
 
 /// The page of the checkpoint is still the one it was.
@@ -68,62 +82,69 @@ fn failed(error: StoreError) -> FeedError {
     FeedError::Failed(error.to_string())
 }
 
-struct Reading<'a> {
-    log: &'a dyn EventLog,
-    batch: Batch,
-    limit: usize,
+/// A commit that is to be read, at its place.
+#[derive(Clone, Copy)]
+struct Due {
+    commit: CommitId,
+    events: u64,
+    /// The position of its first event.
+    position: u64,
+    page: u64,
+    page_hash: Hash,
 }
 
-impl Reading<'_> {
-    /// Takes the events of a page that are not taken yet. False when the batch is full or ends here.
-    async fn page(&mut self, page: &Page) -> Result<bool, FeedError> {
-        let mut position = page.first_position;
-        let mut due: Vec<(&PageEntry, u64)> = Vec::new();
-        for entry in &page.entries {
-            // Commits are taken whole, so the checkpoint is never inside of one.
-            if position > self.batch.reached.position {
-                due.push((entry, position));
-            }
-            position = position.saturating_add(entry.events);
-        }
-        for chunk in due.chunks(COMMITS_AT_ONCE) {
-            let ids: Vec<CommitId> = chunk.iter().map(|(entry, _)| entry.commit).collect();
-            let commits = read_each(self.log, &ids).await.map_err(failed)?;
-            for ((entry, position), commit) in chunk.iter().zip(commits) {
-                if self.batch.events.len() >= self.limit {
-                    return Ok(false);
-                }
-                match take(entry, *position, commit) {
-                    Ok(events) => self.advance(page, events, position.saturating_add(entry.events) - 1),
-                    Err(poison) => {
-                        self.batch.reached.paused = Some(poison);
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Ok(true)
+impl Due {
+    fn last_position(&self) -> u64 {
+        self.position.saturating_add(self.events) - 1
     }
+}
 
-    fn advance(&mut self, page: &Page, events: Vec<Recorded>, position: u64) {
-        self.batch.events.extend(events);
-        let before = std::mem::replace(&mut self.batch.reached, Checkpoint::START);
-        self.batch.reached = Checkpoint { position, page: page.number, page_hash: page.hash, ..before };
+impl LogFeed {
+    /// The commits after a checkpoint that have so many events together. They are taken whole, so that no checkpoint is
+    /// inside of one.
+    async fn due(&self, after: &Checkpoint, limit: usize) -> Result<Vec<Due>, FeedError> {
+        let (mut due, mut events) = (vec![], 0);
+        let mut pages = Subscription::from_page(&*self.log, after.page);
+        let mut page = pages.next(&*self.log).await.map_err(failed)?;
+        check_history(after, page.as_ref())?;
+        while let Some(current) = page {
+            let mut position = current.first_position;
+            for entry in &current.entries {
+                if position > after.position && events >= limit as u64 {
+                    return Ok(due);
+                }
+                if position > after.position {
+                    let (page, page_hash) = (current.number, current.hash);
+                    due.push(Due { commit: entry.commit, events: entry.events, position, page, page_hash });
+                    events += entry.events;
+                }
+                position = position.saturating_add(entry.events);
+            }
+            page = pages.next(&*self.log).await.map_err(failed)?;
+        }
+        Ok(due)
     }
+}
+
+/// Reads some commits, and their events.
+async fn read_chunk(log: SharedLog, chunk: Vec<Due>) -> Result<Vec<(Due, Result<Vec<Recorded>, Poison>)>, FeedError> {
+    let ids: Vec<CommitId> = chunk.iter().map(|due| due.commit).collect();
+    let commits = read_each(&*log, &ids).await.map_err(failed)?;
+    Ok(chunk.into_iter().zip(commits).map(|(due, commit)| (due, take(&due, commit))).collect())
 }
 
 /// The events of one commit, all of them or none: where one cannot be read, the feed ends before the commit.
-fn take(entry: &PageEntry, position: u64, stored: Result<Option<Commit>, String>) -> Result<Vec<Recorded>, Poison> {
+fn take(due: &Due, stored: Result<Option<Commit>, String>) -> Result<Vec<Recorded>, Poison> {
     let poison = |position: u64, reason: String| Poison { position, reason };
-    let stored = stored.map_err(|reason| poison(position, reason))?;
-    let commit = stored.ok_or_else(|| poison(position, format!("the commit {} is missing", entry.commit)))?;
-    if commit.events.len() as u64 != entry.events {
-        return Err(poison(position, format!("the commit {} has another number of events", entry.commit)));
+    let stored = stored.map_err(|reason| poison(due.position, reason))?;
+    let commit = stored.ok_or_else(|| poison(due.position, format!("the commit {} is missing", due.commit)))?;
+    if commit.events.len() as u64 != due.events {
+        return Err(poison(due.position, format!("the commit {} has another number of events", due.commit)));
     }
     let events = commit.events.iter().enumerate();
     events
         .map(|(index, event)| {
-            let position = position + index as u64;
+            let position = due.position + index as u64;
             Recorded::of(&commit, index, event, position).map_err(|error| poison(position, error.to_string()))
         })
         .collect()

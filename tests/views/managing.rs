@@ -30,7 +30,12 @@ contract! {
         assert_eq!(first.checkpoint().await.unwrap(), after);
         assert_eq!(first.load(&[view(1, "").0]).await.unwrap(), [Some(view(1, "second").1)]);
         second.reset().await.unwrap();
-        assert_eq!(first.checkpoint().await.unwrap(), Checkpoint { epoch: 1, ..Checkpoint::START }, "epochs go on");
+        let again = Checkpoint { epoch: 2, ..Checkpoint::START };
+        assert_eq!(first.checkpoint().await.unwrap(), again, "epochs go on");
+        // Folded to the same place again: who loaded before must not take that for the place it began at.
+        let there = Checkpoint { epoch: 2, ..after.clone() };
+        assert_eq!(second.save(&again, vec![view(1, "third")], &there).await.unwrap(), Saved::Yes);
+        assert_eq!(first.save(&after, vec![view(1, "late")], &place(3, "three")).await.unwrap(), Saved::Overtaken);
     }
 
     /// Also where nothing was folded yet.
@@ -84,10 +89,12 @@ contract! {
         assert_eq!(other.load(&keys).await.unwrap(), [Some(view(1, "new").1), None, Some(view(3, "new").1)]);
         let now = other.checkpoint().await.unwrap();
         assert_eq!((now.position, now.epoch, now.held), (6, 2, Some(hold())));
-        assert_eq!(other.beside().checkpoint().await.unwrap(), Checkpoint::START);
         // And once more: numbers of tables go on.
         let beside = store.beside();
-        beside.save(&Checkpoint::START, vec![view(9, "newer")], &place(7, "z")).await.unwrap();
+        let start = beside.checkpoint().await.unwrap();
+        assert_eq!(start.clone().at_start(), start);
+        let seven = Checkpoint { epoch: start.epoch, ..place(7, "z") };
+        assert_eq!(beside.save(&start, vec![view(9, "newer")], &seven).await.unwrap(), Saved::Yes);
         assert_eq!(store.switch().await.unwrap(), Switched::Yes);
         assert_eq!(other.scan(None, 10).await.unwrap(), [(view(9, "").0.to_string(), Ok(view(9, "newer").1))]);
         store.reset().await.unwrap();

@@ -13,6 +13,11 @@ use super::run::{RunContext, Verdict};
 use super::sample::Sample;
 use crate::projection::Recorded;
 
+/// About the most that a document has beside its list.
+const DOCUMENT_BYTES: usize = 2 << 10;
+/// About the most that an entry of its list has.
+const RUN_BYTES: usize = 512;
+
 /// One document of the statistics.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +50,15 @@ impl FlakyView {
             FlakyKey::Bucket(step_key, day) => Self::Bucket(Box::new(Bucket::initial(step_key, day))),
             FlakyKey::Run(execution_id) => Self::Run(Box::new(RunContext::initial(execution_id))),
             FlakyKey::MassFailures(day) => Self::MassFailures(MassFailures { day, runs: vec![], count: 0 }),
+        }
+    }
+
+    /// About how many bytes it has at the most.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Bucket(bucket) => DOCUMENT_BYTES + bucket.runs.len() * RUN_BYTES,
+            Self::Run(run) => DOCUMENT_BYTES + run.open_steps.len() * RUN_BYTES,
+            Self::MassFailures(register) => DOCUMENT_BYTES + register.runs.len() * RUN_BYTES,
         }
     }
 

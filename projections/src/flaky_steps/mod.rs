@@ -52,9 +52,6 @@ const SHAPE: u32 = 1;
 impl Projection for FlakySteps {
     const NAME: &'static str = "flaky_steps";
     const VERSION: u32 = SHAPE + rules::sum_of_versions(rules::FOLD_RULES);
-    /// A reported chunk touches a bucket for each of its results, and a bucket that is full has some 100 KiB.
-    const BATCH_VIEWS: usize = 1_000;
-
     type Key = FlakyKey;
     type View = FlakyView;
     type Echo = FlakyEcho;
@@ -65,6 +62,10 @@ impl Projection for FlakySteps {
 
     fn initial(&self, key: &FlakyKey) -> FlakyView {
         FlakyView::initial(key)
+    }
+
+    fn weight(&self, view: &FlakyView) -> usize {
+        view.weight()
     }
 
     fn apply(&self, _key: &FlakyKey, view: &mut FlakyView, recorded: &Recorded) -> fold::Echoes {

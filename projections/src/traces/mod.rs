@@ -96,9 +96,6 @@ type Echoes = Vec<(TraceKey, TraceEcho)>;
 impl Projection for Traces {
     const NAME: &'static str = "traces";
     const VERSION: u32 = 1;
-    /// 64 MiB, if every document were as large as [`MAX_DOCUMENT_BYTES`] lets it be.
-    const BATCH_VIEWS: usize = 128;
-
     type Key = TraceKey;
     type View = TraceView;
     type Echo = TraceEcho;
@@ -113,6 +110,10 @@ impl Projection for Traces {
 
     fn initial(&self, key: &TraceKey) -> TraceView {
         TraceView::initial(key)
+    }
+
+    fn weight(&self, view: &TraceView) -> usize {
+        view.weight()
     }
 
     fn apply(&self, key: &TraceKey, view: &mut TraceView, recorded: &Recorded) -> Echoes {

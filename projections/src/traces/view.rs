@@ -19,6 +19,11 @@ pub const ITEMS_PER_PARTITION: u64 = 50;
 pub const MAX_ITEM_BYTES: usize = 8 << 10;
 /// The most a document has: 512 KiB.
 pub const MAX_DOCUMENT_BYTES: usize = 512 << 10;
+/// About the most that a document has beside its items; a head with all the attempts and surroundings it can list has
+/// several times that.
+const HEAD_BYTES: usize = 4 << 10;
+/// The most that an index has for a commit.
+const COMMIT_BYTES: usize = 128;
 /// The commits of how many numbers share an index of texts.
 pub(super) const COMMITS_PER_INDEX: u64 = 200;
 
@@ -89,6 +94,15 @@ impl TraceView {
             TraceKey::TextIndex(execution_id, number) => {
                 Self::TextIndex(TextIndex { execution_id, number, commits: vec![] })
             }
+        }
+    }
+
+    /// About how many bytes it has at the most.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Head(head) => HEAD_BYTES + head.embedded_steps.len() * MAX_ITEM_BYTES,
+            Self::Partition(partition) => HEAD_BYTES + partition.items.len() * MAX_ITEM_BYTES,
+            Self::TextIndex(index) => HEAD_BYTES + index.commits.len() * COMMIT_BYTES,
         }
     }
 

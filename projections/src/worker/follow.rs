@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ports::{Checkpoint, Feed, FeedError, Leases, ManagedStore, Saved};
 use crate::projection::{Projection, Recorded};
 use crate::router::{Decision, Pending, Priorities, Route, Routing, Urgency};
-use crate::worker::{CatchUpError, fold, most};
+use crate::worker::CatchUpError;
+use crate::worker::fold::{Length, fold};
 
 /// How long a lease lasts without renewal: how long a projection may wait for another worker when one is killed.
 pub const LEASE: Duration = Duration::from_secs(4);
@@ -117,7 +118,7 @@ impl<P: Projection> Follower<'_, P> {
             worker: self,
             gathered: Gathered::after(&checkpoint),
             checkpoint,
-            limit: self.routing.batch_events,
+            length: Length::of(self.routing.batch_events),
             priorities: Priorities::default(),
             renewed,
             last_commit: Duration::ZERO,
@@ -153,8 +154,8 @@ struct Turn<'a, P: Projection> {
     worker: &'a Follower<'a, P>,
     checkpoint: Checkpoint,
     gathered: Gathered,
-    /// How many events one commit may have: fewer, where they touch too many views.
-    limit: usize,
+    /// How many events one commit may have.
+    length: Length,
     priorities: Priorities,
     renewed: Instant,
     last_commit: Duration,
@@ -206,7 +207,7 @@ impl<P: Projection> Turn<'_, P> {
             last_commit: self.last_commit,
             since_commit: self.committed.elapsed(),
         };
-        let routing = Routing { batch_events: self.limit, ..self.worker.routing.clone() };
+        let routing = Routing { batch_events: self.length.events(), ..self.worker.routing.clone() };
         match routing.decide(&pending) {
             Decision::Commit(route) => self.commit(route).await,
             Decision::Gather => Ok(Step::On),
@@ -220,7 +221,7 @@ impl<P: Projection> Turn<'_, P> {
     /// Reads as much as one commit may have. Returns how many events the log has after that; none where the views are of
     /// another history, which throws them away.
     async fn read(&mut self) -> Result<Option<u64>, CatchUpError> {
-        let room = self.limit.saturating_sub(self.gathered.events.len());
+        let room = self.length.events().saturating_sub(self.gathered.events.len());
         if room == 0 {
             return self.behind().await.map(Some);
         }
@@ -273,16 +274,11 @@ impl<P: Projection> Turn<'_, P> {
     /// Folds and writes what was gathered.
     async fn commit(&mut self, route: Route) -> Result<Step, CatchUpError> {
         let (worker, events) = (self.worker, &self.gathered.events);
-        let most = most::<P>(events, self.limit);
-        let Some(views) = fold(worker.projection, worker.store, events, most).await? else {
-            // Too many views for one transaction: read again, and less.
-            self.limit = (self.limit.min(events.len()) / 2).max(1);
+        let Some(views) = fold(worker.projection, worker.store, events, &mut self.length).await? else {
+            // Too much for one transaction: read again, and less.
             self.gathered = Gathered::after(&self.checkpoint);
             return Ok(Step::On);
         };
-        if views.len() < P::BATCH_VIEWS / 4 {
-            self.limit = (self.limit * 2).min(worker.routing.batch_events);
-        }
         let count = events.len() as u64;
         let step = self.save(views, count).await?;
         if self.gathered.events.is_empty() && step == Step::On {

@@ -6,13 +6,12 @@ use tokio::time::Instant;
 
 use crate::ports::{Feed, Leases, ManagedStore, Poison, Switched};
 use crate::projection::Projection;
-use crate::worker::{CatchUpError, catch_up_by};
+use crate::worker::walk::Walk;
+use crate::worker::{CatchUpError, Progress};
 
 /// About so many events are folded in one transaction: nobody waits for them, and an execution whose events stand close
 /// together is written once for all of them.
 const BATCH_EVENTS: usize = 20_000;
-/// So many events are folded between two looks at the lease.
-const STRETCH: u64 = 20_000;
 /// How long the lease on a rebuild lasts without renewal.
 const LEASE: Duration = Duration::from_secs(60);
 /// How often it is renewed.
@@ -80,26 +79,27 @@ impl<P: Projection> Rebuild<'_, P> {
         if afresh {
             beside.reset().await?;
         }
-        let (mut folded, mut renewed) = (0, Instant::now());
-        let mut position = beside.checkpoint().await?.position;
+        let (mut walk, mut renewed) =
+            (Walk::begin(self.projection, self.feed, &*beside, BATCH_EVENTS).await?, Instant::now());
         for _ in 0..MAX_BEHIND {
             let head = self.feed.head().await?;
-            progress(position, head);
-            while position < head {
+            progress(walk.position(), head);
+            while walk.position() < head {
                 if renewed.elapsed() >= RENEW {
                     renewed = Instant::now();
                     if !self.leases.take(lease, self.holder, LEASE).await? {
                         return Ok(Rebuilt::Elsewhere);
                     }
                 }
-                let until = position.saturating_add(STRETCH).min(head);
-                let stretch = catch_up_by(self.projection, self.feed, &*beside, Some(until), BATCH_EVENTS).await?;
-                if let Some(poison) = stretch.paused {
-                    return Ok(Rebuilt::Poisoned(poison));
+                let goes_on = walk.batch(head).await?;
+                progress(walk.position(), head);
+                if !goes_on {
+                    break;
                 }
-                folded += stretch.folded;
-                position = stretch.position;
-                progress(position, head);
+            }
+            let Progress { position, folded, paused, .. } = walk.progress();
+            if let Some(poison) = paused {
+                return Ok(Rebuilt::Poisoned(poison));
             }
             match self.store.switch().await? {
                 Switched::Yes => return Ok(Rebuilt::Done { position, folded }),

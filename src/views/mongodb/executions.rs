@@ -157,12 +157,13 @@ impl ExecutionQueries for MongoViews<Executions> {
             sort: doc! { ordered_by(filter.order): direction },
             limit: filter.wanted(),
             walk: Some(walked(filter)),
+            ..Question::default()
         };
         Ok(ExecutionPage::cut(self.ask(question).await?, filter))
     }
 
     async fn get(&self, id: ExecutionId) -> Result<Option<ExecutionView>, ViewStoreError> {
-        let question = Question { filter: doc! { "_id": id.to_string() }, sort: Document::new(), limit: 1, walk: None };
+        let question = Question { filter: doc! { "_id": id.to_string() }, limit: 1, ..Question::default() };
         Ok(self.ask(question).await?.pop())
     }
 
@@ -171,7 +172,7 @@ impl ExecutionQueries for MongoViews<Executions> {
             return Ok(vec![]);
         }
         let (filter, sort) = (doc! { "parent_id": id.to_string() }, doc! { "first_position": 1, "_id": 1 });
-        self.ask(Question { filter, sort, limit, walk: None }).await
+        self.ask(Question { filter, sort, limit, ..Question::default() }).await
     }
 
     async fn by_prefix(&self, prefix: &str, limit: usize) -> Result<Vec<ExecutionView>, ViewStoreError> {
@@ -180,6 +181,6 @@ impl ExecutionQueries for MongoViews<Executions> {
         }
         // `g` comes after every character of an id.
         let filter = doc! { "_id": { "$gte": prefix, "$lt": format!("{prefix}g") } };
-        self.ask(Question { filter, sort: doc! { "_id": 1 }, limit, walk: None }).await
+        self.ask(Question { filter, sort: doc! { "_id": 1 }, limit, ..Question::default() }).await
     }
 }

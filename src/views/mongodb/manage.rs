@@ -89,10 +89,11 @@ async fn switch_once<P: Listed>(server: &Server, session: &mut ClientSession, id
     if beside.checkpoint.position < shown.checkpoint.position {
         return Ok(Switched::Behind);
     }
+    let left = beside.checkpoint.clone().thrown_away();
     let checkpoint = Checkpoint { epoch: shown.checkpoint.epoch + 1, held: shown.checkpoint.held, ..beside.checkpoint };
     let now_shown = State::stored::<P>(Slot::Shown, build, collection, checkpoint, id);
     // The document beside stays, so that its numbers go on from where they were.
-    let nothing = State::stored::<P>(Slot::Beside, build, collection_of::<P>(build), Checkpoint::START, id);
+    let nothing = State::stored::<P>(Slot::Beside, build, collection_of::<P>(build), left, id);
     put(server, session, CHECKPOINTS, &[now_shown.document()?, nothing.document()?]).await?;
     Ok(Switched::Yes)
 }

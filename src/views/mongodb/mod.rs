@@ -25,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bson::doc;
 use bson::oid::ObjectId;
 use bson::raw::{RawDocument, RawDocumentBuf};
-use bson::{Document, doc};
 use mongodb::ClientSession;
 use testledger_projections::ports::{
     Checkpoint, Hold, ManagedStore, Saved, StoredView, Switched, ViewStore, ViewStoreError,
@@ -155,7 +155,7 @@ async fn find<P: Listed>(
     let Some(collection) = State::read::<P>(server, session).await?.collection else { return Ok(views) };
     for keys in keys.chunks(MAX_KEYS) {
         let filter = doc! { "_id": { "$in": keys } };
-        let question = Question { filter, sort: Document::new(), limit: 0, walk: None };
+        let question = Question { filter, ..Question::default() };
         for document in server.find(session, &collection, &question).await? {
             views.insert(codec::key(&document)?.to_owned(), codec::view(&document)?);
         }
@@ -218,7 +218,7 @@ impl<P: Listed> ManagedStore<P> for MongoViews<P> {
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<StoredView<P>>, ViewStoreError> {
         let filter = doc! { "_id": { "$gt": after.unwrap_or_default() } };
-        let question = Question { filter, sort: doc! { "_id": 1 }, limit, walk: None };
+        let question = Question { filter, sort: doc! { "_id": 1 }, limit, ..Question::default() };
         let server = Arc::clone(&self.server);
         let scanning = async move {
             let documents = found::<P>(&server, &question).await?;

@@ -36,7 +36,7 @@ async fn name_nothing<P: Projection>(server: &Server, session: &mut ClientSessio
         return Ok(());
     }
     let build = State::next_build::<P>(server, session).await?;
-    let stored = State::stored::<P>(server.slot, build, collection_of::<P>(build), state.checkpoint.at_start(), id);
+    let stored = State::stored::<P>(server.slot, build, collection_of::<P>(build), state.checkpoint.thrown_away(), id);
     put(server, session, CHECKPOINTS, &[stored.document()?]).await
 }
 

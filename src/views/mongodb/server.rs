@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bson::raw::RawDocumentBuf;
-use bson::{Document, Timestamp};
+use bson::{Document, Timestamp, doc};
 use mongodb::options::{DatabaseOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{ClientSession, ClusterTime, Database, IndexModel};
 use testledger_projections::ports::ViewStoreError;
@@ -23,12 +23,12 @@ const READ: Duration = Duration::from_secs(30);
 /// How many pieces of work are under way at once; one that was given up counts until it ends.
 const AT_ONCE: usize = 64;
 /// How many documents the server sends at a time.
-const BATCH: u32 = 1_000;
+const BATCH: u32 = 10_000;
 /// The server's code for a collection that is there already.
 const NAMESPACE_EXISTS: i32 = 48;
 
 /// What is asked of a collection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Question {
     /// Which documents.
     pub(super) filter: Document,
@@ -38,6 +38,8 @@ pub(super) struct Question {
     pub(super) limit: usize,
     /// The name of the index to walk; none leaves it to the server.
     pub(super) walk: Option<&'static str>,
+    /// The one field that is wanted; none is all of them.
+    pub(super) only: Option<&'static str>,
 }
 
 /// How far the reads have come, on the server's clock.
@@ -151,6 +153,9 @@ impl Server {
         let mut found = found.limit(limit).batch_size(BATCH).max_time(READ);
         if let Some(index) = question.walk {
             found = found.hint(Hint::Name(index.to_owned()));
+        }
+        if let Some(field) = question.only {
+            found = found.projection(doc! { field: 1 });
         }
         let mut cursor = found.session(&mut *session).await?;
         let mut documents = Vec::new();

@@ -39,14 +39,16 @@ impl StepQueries for MongoViews<FlakySteps> {
         let after = after.map(|key| key.to_string()).unwrap_or_default();
         let within = doc! { "$gte": days.first.to_string(), "$lte": days.last.to_string() };
         let filter = doc! { STEP: { "$gt": after }, DAY: within };
-        let found = self.ask(Question { filter, sort: order(), limit, walk: Some(BY_STEP) }).await?;
+        let found =
+            self.ask(Question { filter, sort: order(), limit, walk: Some(BY_STEP), ..Question::default() }).await?;
         Ok(found.into_iter().filter_map(bucket).collect())
     }
 
     async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {
         // Both bounds: the index knows only documents with a step.
         let filter = doc! { STEP: { "$gt": "", "$gte": least } };
-        let found = self.ask(Question { filter, sort: order(), limit: 1, walk: Some(BY_STEP) }).await?;
+        let found =
+            self.ask(Question { filter, sort: order(), limit: 1, walk: Some(BY_STEP), ..Question::default() }).await?;
         Ok(found.into_iter().find_map(bucket).map(|bucket| bucket.step_key))
     }
 }

@@ -1,16 +1,17 @@
 //! Transactions: begun and ended with majority concern, repeated within bounds, written to by few large commands.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use bson::raw::{RawArrayBuf, RawDocumentBuf, cstr};
-use bson::rawdoc;
+use bson::raw::{RawArrayBuf, RawDocumentBuf};
+use bson::{doc, rawdoc};
 use mongodb::ClientSession;
 use mongodb::error::UNKNOWN_TRANSACTION_COMMIT_RESULT;
 use mongodb::options::{ReadConcern, WriteConcern};
 use tokio::time::Instant;
 
 use crate::views::mongodb::errors::{Fault, refusal};
-use crate::views::mongodb::server::Server;
+use crate::views::mongodb::server::{Question, Server};
 
 /// How long a transaction is repeated that another one is in the way of, or whose end is not known.
 const REPEAT_FOR: Duration = Duration::from_secs(20);
@@ -24,6 +25,8 @@ const LAST_WAIT: Duration = Duration::from_millis(250);
 const COMMIT: Duration = Duration::from_secs(10);
 /// How often a commit with an unknown result is sent, each time twice by the driver.
 const COMMITS: usize = 2;
+/// From so many documents on it is asked which of them are there.
+const MANY: usize = 100;
 /// How many documents one command writes. The server's own bound is 100,000.
 const MAX_STATEMENTS: usize = 10_000;
 /// How many bytes of documents one command writes, a larger document aside. The server takes a command of 16 MiB.
@@ -104,30 +107,62 @@ pub(super) async fn put(
     collection: &str,
     documents: &[RawDocumentBuf],
 ) -> Result<(), Fault> {
-    for part in parts(documents) {
+    let documents: Vec<&RawDocumentBuf> = documents.iter().collect();
+    // A document that is not there yet is cheaper inserted than looked for, and to ask which those are is worth it for many.
+    let there = if documents.len() < MANY { None } else { Some(there(server, session, collection, &documents).await?) };
+    let is_there = |document: &RawDocumentBuf| match (&there, id(document)) {
+        (Some(there), Ok(id)) => there.contains(id),
+        (None, _) | (Some(_), Err(_)) => true,
+    };
+    let (old, new): (Vec<_>, Vec<_>) = documents.into_iter().partition(|document| is_there(document));
+    for part in parts(&old) {
         let mut statements = RawArrayBuf::new();
         for document in part {
             statements.push(upsert(document)?);
         }
-        let command = rawdoc! { "update": collection, "updates": statements };
-        let answer = server.database.run_raw_command(command).session(&mut *session).await?;
-        let refused = answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document().cloned());
-        if let Some(error) = refused {
-            return Err(refusal(&error));
+        run(server, session, rawdoc! { "update": collection, "updates": statements }).await?;
+    }
+    for part in parts(&new) {
+        let mut documents = RawArrayBuf::new();
+        for document in part {
+            documents.push((*document).clone());
         }
+        run(server, session, rawdoc! { "insert": collection, "documents": documents }).await?;
     }
     Ok(())
 }
 
+/// The ids among those of these documents that are in the collection.
+async fn there(
+    server: &Server,
+    session: &mut ClientSession,
+    collection: &str,
+    documents: &[&RawDocumentBuf],
+) -> Result<HashSet<String>, Fault> {
+    let ids = documents.iter().map(|document| Ok(id(document)?.to_owned())).collect::<Result<Vec<_>, Fault>>()?;
+    let question = Question { filter: doc! { "_id": { "$in": ids } }, only: Some("_id"), ..Question::default() };
+    let found = server.find(session, collection, &question).await?;
+    found.iter().map(|document| Ok(id(document)?.to_owned())).collect()
+}
+
+async fn run(server: &Server, session: &mut ClientSession, command: RawDocumentBuf) -> Result<(), Fault> {
+    let answer = server.database.run_raw_command(command).session(session).await?;
+    match answer.get_array("writeErrors").ok().and_then(|errors| errors.first()?.as_document()) {
+        Some(error) => Err(refusal(error)),
+        None => Ok(()),
+    }
+}
+
+fn id(document: &RawDocumentBuf) -> Result<&str, Fault> {
+    document.get_str("_id").map_err(|error| Fault::Unreadable(error.to_string()))
+}
+
 fn upsert(document: &RawDocumentBuf) -> Result<RawDocumentBuf, Fault> {
-    let mut which = RawDocumentBuf::new();
-    let id = document.get("_id")?.ok_or_else(|| Fault::Unreadable("a document without `_id`".to_owned()))?;
-    which.append(cstr!("_id"), id);
-    Ok(rawdoc! { "q": which, "u": document.clone(), "upsert": true })
+    Ok(rawdoc! { "q": { "_id": id(document)? }, "u": document.clone(), "upsert": true })
 }
 
 /// The documents in parts that fit one command each.
-fn parts(documents: &[RawDocumentBuf]) -> Vec<&[RawDocumentBuf]> {
+fn parts<'a, 'b>(documents: &'a [&'b RawDocumentBuf]) -> Vec<&'a [&'b RawDocumentBuf]> {
     let (mut parts, mut start, mut bytes) = (Vec::new(), 0, 0);
     for (index, document) in documents.iter().enumerate() {
         let size = document.as_bytes().len();
@@ -152,7 +187,7 @@ mod tests {
     }
 
     fn sizes(documents: &[RawDocumentBuf]) -> Vec<usize> {
-        parts(documents).iter().map(|part| part.len()).collect()
+        parts(&documents.iter().collect::<Vec<_>>()).iter().map(|part| part.len()).collect()
     }
 
     #[test]

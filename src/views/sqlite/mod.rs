@@ -241,7 +241,7 @@ impl<P: Tabled> ViewStore<P> for SqliteViews<P> {
     async fn reset(&self) -> Result<(), ViewStoreError> {
         let slot = self.slot;
         let resetting = move |transaction: &Transaction<'_>| {
-            let checkpoint = State::read::<P>(transaction, slot)?.checkpoint.at_start();
+            let checkpoint = State::read::<P>(transaction, slot)?.checkpoint.thrown_away();
             State { checkpoint, number: 0 }.write::<P>(transaction, slot)?;
             drop_unnamed::<P>(transaction)
         };
@@ -290,9 +290,10 @@ impl<P: Tabled> ManagedStore<P> for SqliteViews<P> {
             if beside.position < shown.position {
                 return Ok(Switched::Behind);
             }
+            let left = beside.clone().thrown_away();
             let checkpoint = Checkpoint { epoch: shown.epoch + 1, held: shown.held, ..beside };
             State { checkpoint, number }.write::<P>(transaction, Slot::Shown)?;
-            State { checkpoint: Checkpoint::START, number: 0 }.write::<P>(transaction, Slot::Beside)?;
+            State { checkpoint: left, number: 0 }.write::<P>(transaction, Slot::Beside)?;
             drop_unnamed::<P>(transaction)?;
             Ok(Switched::Yes)
         };

@@ -147,7 +147,9 @@ fn what_no_checkpoint_names_is_dropped() {
         assert_eq!(collections(&server).await, ["view_checkpoints", "view_samples_v7_1"]);
         store.reset().await.unwrap();
         assert_eq!(collections(&server).await, ["view_checkpoints"]);
-        store.save(&Checkpoint::START, one("second"), &place(1, "x")).await.unwrap();
+        let start = store.checkpoint().await.unwrap();
+        let there = Checkpoint { epoch: start.epoch, ..place(1, "x") };
+        store.save(&start, one("second"), &there).await.unwrap();
         let second = collections(&server).await;
         assert_eq!(second.len(), 2, "{second:?}");
 

@@ -98,7 +98,9 @@ fn a_save_whose_commit_is_lost_is_written_exactly_once() {
         // The driver sends a commit twice by itself, the store so twice: four are one whole attempt.
         for (there, back) in [(1, 0), (5, 0), (0, 5), (2, 3)] {
             store.reset().await.unwrap();
-            for (before, after) in [(Checkpoint::START, place(1, "x")), (place(1, "x"), place(2, "x"))] {
+            let start = store.checkpoint().await.unwrap();
+            let [one, two] = [1, 2].map(|number| Checkpoint { epoch: start.epoch, ..place(number, "x") });
+            for (before, after) in [(start, one.clone()), (one, two)] {
                 wire.lost_there.store(there, Ordering::SeqCst);
                 wire.lost_back.store(back, Ordering::SeqCst);
                 let view = sample(&format!("{there} there, {back} back, from {}", before.position));
