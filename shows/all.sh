@@ -18,7 +18,7 @@ shows=(
     thousand-cases thousand-cases-mongodb published-suites published-suites-mongodb run-examples
     long-stream torture-sqlite tamper-sqlite fuzz-inputs
     append-mongodb ordering-mongodb torture-mongodb history-mongodb tamper-mongodb
-    projecting-killed projections-million projections-visible
+    projecting-killed projections-million projections-visible flaky-windows
 )
 command_of() {
     case $1 in

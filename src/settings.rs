@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use testledger_projections::router::Routing;
+use testledger_projections::traces::EMBEDDING_THRESHOLD;
 
 /// The settings of one engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +43,8 @@ pub struct Settings {
     pub actor: String,
     /// When views are committed.
     pub routing: Routing,
+    /// How many items a trace may have before they go to partitions, where views are begun.
+    pub trace_embedding_threshold: usize,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             live_interval: Duration::from_millis(1000),
             actor: String::new(),
             routing: Routing::default(),
+            trace_embedding_threshold: MOST_EMBEDDED,
         }
     }
 }
@@ -182,6 +186,12 @@ pub const SETTINGS: &[Setting] = &[
         show: |settings| shown(settings.routing.interval),
     },
     Setting {
+        key: "trace_embedding_threshold",
+        meaning: "how many items a trace may have before they go to partitions; holds from the first fold or a rebuild on",
+        set: |settings, text| count_of(&mut settings.trace_embedding_threshold, text, 0..=MOST_EMBEDDED),
+        show: |settings| settings.trace_embedding_threshold.to_string(),
+    },
+    Setting {
         key: "projection_overload_events",
         meaning: "a projection that is so many events behind commits full batches only, until it has caught up",
         set: |settings, text| {
@@ -194,6 +204,8 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// So many items are sure to fit into one document.
+const MOST_EMBEDDED: usize = EMBEDDING_THRESHOLD as usize;
 /// The longest that a setting's duration may be: 366 days.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest text of a setting, in bytes.

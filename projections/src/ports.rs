@@ -27,16 +27,29 @@ pub struct Checkpoint {
     /// Who holds the projection, if somebody does: then nobody folds it.
     #[serde(default)]
     pub held: Option<Hold>,
+    /// The setting that the views were begun with ([`Projection::setting`]).
+    #[serde(default)]
+    pub setting: u64,
 }
 
 impl Checkpoint {
     /// Before the first event.
-    pub const START: Self = Self { position: 0, page: 0, page_hash: Hash::ZERO, paused: None, epoch: 0, held: None };
+    pub const START: Self =
+        Self { position: 0, page: 0, page_hash: Hash::ZERO, paused: None, epoch: 0, held: None, setting: 0 };
 
     /// Whether both have come equally far in the same history, in the same epoch.
     #[must_use]
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.position == other.position && self.page_hash == other.page_hash && self.epoch == other.epoch
+    }
+
+    /// The fold of the views that have come so far: as it was set when they were begun. Where there are none yet, as it is
+    /// set now, which is written down.
+    pub fn settle<P: Projection>(&mut self, projection: &P) -> P {
+        if self.position == 0 {
+            self.setting = projection.setting();
+        }
+        projection.as_set(self.setting)
     }
 
     /// Back before the first event, in the same epoch, held by whoever holds it.

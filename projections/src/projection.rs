@@ -66,7 +66,7 @@ const VIEW_BYTES: usize = 4 << 10;
 pub const BATCH_BYTES: usize = 64 << 20;
 
 /// A fold over the log: pure, so that a replay of the same events gives the same views, whatever the batches were.
-pub trait Projection: Send + Sync + 'static {
+pub trait Projection: Clone + Send + Sync + 'static {
     /// The name under which views and checkpoint are kept.
     const NAME: &'static str;
     /// The version of the fold and of its views. Views of another version are thrown away and folded anew.
@@ -83,6 +83,18 @@ pub trait Projection: Send + Sync + 'static {
     type View: Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What one view tells another when it changes (a case its suite).
     type Echo: Send + 'static;
+
+    /// What a setting says of this fold. The views keep to the one they were begun with: see [`Projection::as_set`].
+    fn setting(&self) -> u64 {
+        0
+    }
+
+    /// This fold under another setting. Views that were begun with one go on with it, whatever a worker is set to: so
+    /// workers that are set differently do not throw each other's views away, and a replay gives what is stored. A rebuild
+    /// begins with the setting of whoever rebuilds.
+    fn as_set(&self, _setting: u64) -> Self {
+        self.clone()
+    }
 
     /// The views this event belongs to; none if the projection passes it over.
     fn keys(&self, recorded: &Recorded) -> Vec<Self::Key>;

@@ -31,11 +31,12 @@ fn day(offset: i64) -> Day {
 
 /// The window as an adapter reads it: those of its documents that are there.
 fn window(views: &Views, step: &str, to: Day, days: u32) -> Window {
-    let keys = Window::keys(step_key(step), to, days);
+    let (key, days) = (step_key(step), Days::up_to(to, days));
+    let keys: Vec<FlakyKey> = Window::buckets(key, days).chain(Window::registers(days)).collect();
     let found: Vec<&FlakyView> = keys.iter().filter_map(|key| views.get(key)).collect();
     let buckets: Vec<Bucket> = found.iter().filter_map(|view| view.bucket().cloned()).collect();
     let registers: Vec<MassFailures> = found.iter().filter_map(|view| view.mass_failures().cloned()).collect();
-    Window::of(step_key(step), to, days, &buckets, &registers)
+    Window::of(key, days, &buckets, &left_out(&registers))
 }
 
 fn report(story: &Story, step: &str) -> StepReliability {

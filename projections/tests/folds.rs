@@ -166,6 +166,7 @@ fn anomalies_are_listed_up_to_a_bound_and_counted_beyond() {
 }
 
 /// A projection whose one view tells itself something, again and again.
+#[derive(Clone)]
 struct Parrot {
     rounds: u64,
 }
@@ -204,6 +205,7 @@ fn an_echo_is_passed_on_but_not_for_ever() {
 }
 
 /// The executions, in batches of so many views, or of so many bytes.
+#[derive(Clone)]
 struct Narrow<const VIEWS: usize, const BYTES: usize>;
 
 impl<const VIEWS: usize, const BYTES: usize> Projection for Narrow<VIEWS, BYTES> {

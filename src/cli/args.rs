@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use testledger_projections::flaky_steps::MAX_WINDOW_DAYS;
+use testledger_projections::flaky_steps::rules::{Rule, WINDOW_RULES};
 use testledger_schemas::page::Anchor;
 use testledger_schemas::plan::Priority;
 
@@ -222,6 +223,9 @@ pub struct FlakyArgs {
     /// Also steps that have nothing to tell
     #[arg(long)]
     pub all: bool,
+    /// Only steps of which this rule has something to tell, by its figure: `flaky show` names all rules
+    #[arg(long, value_name = "RULE", value_parser = rule, conflicts_with = "all")]
+    pub rule: Option<Rule>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub limit: u32,
@@ -249,6 +253,12 @@ pub enum FlakyCommand {
 
 /// The days of a window, as the projection has them.
 const DEFAULT_WINDOW: &str = "30d";
+
+fn rule(text: &str) -> Result<Rule, String> {
+    let names = || WINDOW_RULES.iter().map(|rule| rule.name).collect::<Vec<_>>().join(", ");
+    let found = WINDOW_RULES.iter().find(|rule| rule.name == text);
+    found.copied().ok_or_else(|| format!("no rule is called so: there are {}", names()))
+}
 
 fn days(text: &str) -> Result<u32, String> {
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());

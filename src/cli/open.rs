@@ -67,12 +67,13 @@ impl Home {
     }
 
     /// The projections beside this log.
-    async fn projections(&self, log: SharedLog) -> Result<Projections, Failure> {
+    async fn projections(&self, log: SharedLog, threshold: u64) -> Result<Projections, Failure> {
         let opened = match self {
             Self::File(path) => Projections::sqlite(log, path).await,
             Self::Database(store) => Projections::mongodb(log, &store.database()).await,
         };
-        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+        let opened = opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))?;
+        Ok(opened.with_threshold(threshold))
     }
 
     /// Opens the log if there is one.
@@ -97,6 +98,11 @@ impl Home {
     }
 }
 
+/// How many items traces embed that are begun by this process.
+fn threshold(context: &Context) -> u64 {
+    context.settings.trace_embedding_threshold as u64
+}
+
 fn no_log(place: &str) -> Failure {
     let message = format!("there is no log at {place}: run something first, or name another with --store");
     Failure::new(Exit::StoreUnavailable, message)
@@ -107,6 +113,7 @@ pub struct Existing {
     /// The log.
     pub log: SharedLog,
     home: Home,
+    threshold: u64,
 }
 
 impl Existing {
@@ -116,7 +123,7 @@ impl Existing {
     /// [`Failure`] if there is none, or it cannot be used.
     pub async fn open(context: &Context) -> Result<Self, Failure> {
         let home = home(context).await?;
-        Ok(Self { log: home.open_existing(context).await?, home })
+        Ok(Self { log: home.open_existing(context).await?, home, threshold: threshold(context) })
     }
 
     /// How this log gives positions.
@@ -159,7 +166,7 @@ impl Existing {
     /// # Errors
     /// [`Failure`] if they cannot be opened.
     pub async fn projections(&self) -> Result<Projections, Failure> {
-        self.home.projections(Arc::clone(&self.log)).await
+        self.home.projections(Arc::clone(&self.log), self.threshold).await
     }
 
     /// The traces beside the log, as they are.
@@ -172,7 +179,8 @@ impl Existing {
             Home::File(path) => TraceViews::sqlite(log, path).await,
             Home::Database(store) => TraceViews::mongodb(log, &store.database()).await,
         };
-        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+        let opened = opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))?;
+        Ok(opened.with_threshold(self.threshold))
     }
 }
 
@@ -241,7 +249,7 @@ impl Running {
         // On a server that is the work of processes of their own (`testledger project`).
         let projecting = match &home {
             Home::File(_) => {
-                let projections = home.projections(Arc::clone(&log)).await?;
+                let projections = home.projections(Arc::clone(&log), threshold(context)).await?;
                 Some(Projecting::start(projections, context.settings.routing.clone()))
             }
             Home::Database(_) => None,

@@ -91,8 +91,8 @@ impl Difference {
     }
 }
 
-/// Compares the stored views with a fold in memory up to their own checkpoint. They may be folded on meanwhile: what
-/// differs is looked at again.
+/// Compares the stored views with a fold in memory up to their own checkpoint, under the setting they were begun with.
+/// They may be folded on meanwhile: what differs is looked at again.
 ///
 /// # Errors
 /// [`ViewError`] of the log or the store.
@@ -101,8 +101,24 @@ pub async fn compare<P: Projection>(
     log: &SharedLog,
     store: &dyn ManagedStore<P>,
 ) -> Result<Compared, ViewError> {
+    loop {
+        let mut checkpoint = store.checkpoint().await?;
+        let projection = checkpoint.settle(projection);
+        let compared = compare_up_to(&projection, log, store, checkpoint.position).await?;
+        // Views that were rebuilt meanwhile may be under another setting.
+        if store.checkpoint().await?.settle(&projection).setting() == projection.setting() {
+            return Ok(compared);
+        }
+    }
+}
+
+async fn compare_up_to<P: Projection>(
+    projection: &P,
+    log: &SharedLog,
+    store: &dyn ManagedStore<P>,
+    mut position: u64,
+) -> Result<Compared, ViewError> {
     let mut replay = Replay { projection, log, memory: MemoryViews::default(), by_text: BTreeMap::new() };
-    let mut position = store.checkpoint().await?.position;
     replay.go_to(position).await?;
     let mut suspects = suspects(&replay, store).await?;
     let mut differences = vec![];

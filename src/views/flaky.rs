@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use testledger_projections::flaky_steps::rules::{FLIP_RATE, TRANSITIONS, Thresholds};
+use testledger_projections::flaky_steps::rules::{FLIP_RATE, Rule, TRANSITIONS, Thresholds};
 use testledger_projections::flaky_steps::{
-    Day, RowRef, StepLabel, StepReliability, StepRunRecord, StepState, Window, reliability,
+    Day, Days, RowRef, StepLabel, StepReliability, StepRunRecord, StepState, Window, reliability,
 };
 use testledger_schemas::commit::Commit;
 use testledger_schemas::{Event, StepKey};
@@ -42,7 +42,9 @@ pub struct FlakyList {
     pub from: Day,
     /// The last day of the window.
     pub to: Day,
-    /// The steps, by state (BROKEN, FLAKY, HEALTHY), then by how much they go to and fro, then by failures.
+    /// The rule that was asked for, if one was.
+    pub rule: Option<Rule>,
+    /// The steps, by the figure of that rule, by state (BROKEN, FLAKY, HEALTHY), then by how much they go to and fro, then by failures.
     pub steps: Vec<StepReport>,
     /// How many steps were seen in the window.
     pub seen: u64,
@@ -65,12 +67,12 @@ pub struct FlakyShow {
 /// Which steps are listed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlakyQuery {
-    /// The last day of the window.
-    pub to: Day,
-    /// How many days it has.
-    pub days: u32,
+    /// The days of the window.
+    pub days: Days,
     /// Also steps that have nothing to tell.
     pub all: bool,
+    /// Only steps of which this rule has something to tell.
+    pub rule: Option<Rule>,
     /// At most so many.
     pub limit: usize,
 }
@@ -97,38 +99,45 @@ pub fn title(label: &StepLabel, name: Option<&str>) -> String {
     format!("{}/{}{matrix}/{step}", label.suite, label.case)
 }
 
-/// Lists steps. A step has something to tell if it is FLAKY or BROKEN, or a rule fires over the window.
+/// Lists steps. A step has something to tell if it is FLAKY or BROKEN, or a rule fires over the window; a rule, if it
+/// fires, or decides nothing and has a figure that is not 0.
 ///
 /// # Errors
 /// [`ViewError`].
 pub async fn list(views: &StepViews, query: &FlakyQuery) -> Result<FlakyList, ViewError> {
-    let (thresholds, mut best) = (Thresholds::default(), Best { limit: query.limit, steps: vec![], wanted: 0 });
-    let mut seen = 0;
+    let (thresholds, mut best) = (Thresholds::default(), Best { query: *query, steps: vec![], wanted: 0 });
     let see = |window: Window| {
-        seen += 1;
         let report = report_of(&window, &thresholds);
-        let tells =
-            report.reliability.state != StepState::Healthy || report.reliability.verdicts.iter().any(|it| it.fires);
-        if query.all || tells {
+        if is_wanted(&report.reliability, query) {
             best.add(report);
         }
     };
-    views.each_window(query.to, query.days, see).await?;
+    let seen = match query.all && query.rule.is_none() {
+        true => views.each_window(query.days, see).await?,
+        false => views.each_telling_window(query.days, see).await?,
+    };
     best.cut();
     let omitted = best.wanted - best.steps.len() as u64;
     let mut steps = best.steps;
     for step in &mut steps {
         step.name = name(views.log(), step.reliability.label.named_by).await?;
     }
-    Ok(FlakyList { from: query.to.before(query.days.saturating_sub(1)), to: query.to, steps, seen, omitted })
+    Ok(FlakyList { from: query.days.first, to: query.days.last, rule: query.rule, steps, seen, omitted })
+}
+
+fn is_wanted(step: &StepReliability, query: &FlakyQuery) -> bool {
+    match query.rule {
+        Some(rule) => step.verdicts.iter().any(|it| it.rule == rule && it.tells()),
+        None => query.all || step.state != StepState::Healthy || step.verdicts.iter().any(|it| it.fires),
+    }
 }
 
 /// Shows one step over a window; none where nothing was seen of it.
 ///
 /// # Errors
 /// [`ViewError`].
-pub async fn show(views: &StepViews, key: StepKey, to: Day, days: u32) -> Result<Option<FlakyShow>, ViewError> {
-    let Some(window) = views.window(key, to, days).await? else { return Ok(None) };
+pub async fn show(views: &StepViews, key: StepKey, days: Days) -> Result<Option<FlakyShow>, ViewError> {
+    let Some(window) = views.window(key, days).await? else { return Ok(None) };
     let thresholds = Thresholds::default();
     let mut step = report_of(&window, &thresholds);
     step.name = name(views.log(), window.label.named_by).await?;
@@ -177,7 +186,7 @@ pub(super) fn report_of(window: &Window, thresholds: &Thresholds) -> StepReport 
 
 /// The worst steps so far.
 struct Best {
-    limit: usize,
+    query: FlakyQuery,
     steps: Vec<StepReport>,
     wanted: u64,
 }
@@ -187,24 +196,26 @@ impl Best {
     fn add(&mut self, step: StepReport) {
         self.wanted += 1;
         self.steps.push(step);
-        if self.steps.len() >= self.limit.saturating_mul(2).max(1) {
+        if self.steps.len() >= self.query.limit.saturating_mul(2).max(1) {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
-        self.steps.sort_by_cached_key(|step| rank(&step.reliability));
-        self.steps.truncate(self.limit);
+        self.steps.sort_by_cached_key(|step| rank(&step.reliability, self.query.rule));
+        self.steps.truncate(self.query.limit);
     }
 }
 
-type Rank = (Reverse<StepState>, Reverse<u64>, Reverse<u32>, String, StepKey);
+type Rank = (Reverse<u64>, Reverse<StepState>, Reverse<u64>, Reverse<u32>, String, StepKey);
 
-fn rank(step: &StepReliability) -> Rank {
+/// The worst come first: where one rule is asked for, those of which it has most to tell.
+fn rank(step: &StepReliability, rule: Option<Rule>) -> Rank {
+    let asked = step.verdicts.iter().find(|it| Some(it.rule) == rule).and_then(|it| it.figure).unwrap_or(0);
     let wavering = step.verdicts.iter().filter(|it| [FLIP_RATE, TRANSITIONS].contains(&it.rule));
     let wavering = wavering.filter_map(|it| it.figure).max().unwrap_or(0);
     let failures = step.failure_rate.unwrap_or(0);
-    (Reverse(step.state), Reverse(wavering), Reverse(failures), title(&step.label, None), step.step_key)
+    (Reverse(asked), Reverse(step.state), Reverse(wavering), Reverse(failures), title(&step.label, None), step.step_key)
 }
 
 /// The name that a tool gave a test, from the event that has it; none where there is none any more.

@@ -16,22 +16,29 @@ const LEGEND: &str = "✓ passed  ✗ failed  ± failed, then passed";
 pub fn list(list: &FlakyList, columns: u16) -> String {
     let window = format!("{} to {}: {} steps seen", list.from, list.to, list.seen);
     if list.steps.is_empty() {
-        return format!("{window}, none of them FLAKY or BROKEN\n");
+        let nothing = match list.rule {
+            Some(rule) => format!("{} has something to tell of none of them", rule.name),
+            None => "none of them FLAKY or BROKEN".to_owned(),
+        };
+        return format!("{window}, {nothing}\n");
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
-    table.set_header(["STATE", "STEP", "RUNS", "FAILED", "P50", "P95", "LATEST"]);
+    let asked = list.rule.map(|rule| rule.name.to_uppercase());
+    let heads = ["STATE", "STEP"].map(str::to_owned).into_iter().chain(asked);
+    table.set_header(heads.chain(["RUNS", "FAILED", "P50", "P95", "LATEST"].map(str::to_owned)));
     for step in &list.steps {
         let it = &step.reliability;
-        table.add_row([
-            state(it.state).to_owned(),
-            title(&it.label, step.name.as_deref()),
+        let verdict = it.verdicts.iter().find(|verdict| Some(verdict.rule) == list.rule);
+        let row = [state(it.state).to_owned(), title(&it.label, step.name.as_deref())].into_iter();
+        let row = row.chain(verdict.map(|verdict| verdict.figure.map(|it| figure(verdict, it)).unwrap_or_default()));
+        table.add_row(row.chain([
             it.counts.runs.to_string(),
             it.failure_rate.map(|rate| percent(rate.into())).unwrap_or_default(),
             it.p50_ms.map(time).unwrap_or_default(),
             it.p95_ms.map(time).unwrap_or_default(),
             step.latest.clone(),
-        ]);
+        ]));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -91,11 +98,14 @@ fn runs(it: &StepReliability) -> String {
 }
 
 /// A count of occurrences decides from 1 on; a rate is in thousandths.
+fn figure(verdict: &RuleVerdict, figure: u64) -> String {
+    if verdict.from == Some(1) { figure.to_string() } else { percent(figure) }
+}
+
 fn rule(verdict: &RuleVerdict) -> String {
-    let is_count = verdict.from == Some(1);
-    let shown = |figure: u64| if is_count { figure.to_string() } else { percent(figure) };
-    let figure = verdict.figure.map_or_else(|| "too few runs".to_owned(), shown);
-    let from = verdict.from.map_or_else(|| "a figure only".to_owned(), |from| format!("from {}", shown(from)));
+    let from =
+        verdict.from.map_or_else(|| "a figure only".to_owned(), |from| format!("from {}", figure(verdict, from)));
+    let figure = verdict.figure.map_or_else(|| "too few runs".to_owned(), |it| figure(verdict, it));
     let sign = if verdict.fires { '!' } else { ' ' };
     let name = format!("{} v{}", verdict.rule.name, verdict.rule.version);
     format!("{sign} {name:<20} {figure:>12}  ({from})")

@@ -68,6 +68,8 @@ pub struct Projections {
     feed: LogFeed,
     executions: Arc<dyn ManagedStore<Executions>>,
     traces: Arc<dyn ManagedStore<Traces>>,
+    /// The fold of traces, as it is set.
+    set: Traces,
     flaky_steps: Arc<dyn ManagedStore<FlakySteps>>,
     leases: Arc<dyn Leases>,
 }
@@ -81,7 +83,7 @@ macro_rules! with {
                 $body
             }
             Name::Traces => {
-                let ($projection, $store) = (&Traces::default(), &$all.traces);
+                let ($projection, $store) = (&$all.set, &$all.traces);
                 $body
             }
             Name::FlakySteps => {
@@ -156,6 +158,7 @@ impl Projections {
             log,
             executions: SqliteViews::<Executions>::open(path).await?,
             traces: SqliteViews::<Traces>::open(path).await?,
+            set: Traces::default(),
             flaky_steps: SqliteViews::<FlakySteps>::open(path).await?,
             leases: SqliteLeases::open(path).await?,
         })
@@ -171,9 +174,16 @@ impl Projections {
             log,
             executions: MongoViews::<Executions>::open(database).await?,
             traces: MongoViews::<Traces>::open(database).await?,
+            set: Traces::default(),
             flaky_steps: MongoViews::<FlakySteps>::open(database).await?,
             leases: MongoLeases::new(database),
         })
+    }
+
+    /// The same, where traces that are begun from now on embed so many items.
+    #[must_use]
+    pub fn with_threshold(self, items: u64) -> Self {
+        Self { set: Traces::with_threshold(items), ..self }
     }
 
     /// How all of them are. `now` is the time by the clock of whoever asks.

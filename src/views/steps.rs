@@ -1,16 +1,17 @@
 //! The statistics of steps: where they are kept, how they are brought up to date, and what may be asked of them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use testledger_projections::flaky_steps::{
-    Bucket, Day, FlakyKey, FlakySteps, FlakyView, MAX_WINDOW_DAYS, MassFailures, Window,
+    Bucket, Days, FlakyKey, FlakySteps, FlakyView, MAX_WINDOW_DAYS, MassFailures, Window, WindowSums, left_out,
 };
 use testledger_projections::memory::MemoryViews;
 use testledger_projections::ports::{ManagedStore, ViewStoreError};
 use testledger_projections::worker::{self, CatchUpError, Progress};
-use testledger_schemas::StepKey;
+use testledger_schemas::{ExecutionId, StepKey};
 
 use crate::event_store::SharedLog;
 use crate::views::feed::LogFeed;
@@ -19,15 +20,8 @@ use crate::views::sqlite::SqliteViews;
 
 /// How many buckets are read at once: more than a step can have in one window, so each piece has a whole step.
 const BUCKETS_AT_ONCE: usize = MAX_WINDOW_DAYS as usize + 134;
-
-/// Days from the first to the last, both included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Days {
-    /// The first day.
-    pub first: Day,
-    /// The last day.
-    pub last: Day,
-}
+/// The windows of how many steps are loaded at once.
+const STEPS_AT_ONCE: usize = 16;
 
 /// Questions about the buckets of steps.
 #[async_trait]
@@ -38,6 +32,13 @@ pub trait StepQueries: Send + Sync {
     /// # Errors
     /// [`ViewStoreError`].
     async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError>;
+
+    /// What the windows of all steps add up to, without the runs of these roots, in the order of their keys. Of steps of
+    /// which these days say something.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    async fn sums(&self, days: Days, left_out: &BTreeSet<ExecutionId>) -> Result<Vec<WindowSums>, ViewStoreError>;
 
     /// The first step whose key, as text, is not less than `least`.
     ///
@@ -59,14 +60,57 @@ pub(super) fn bucket(view: FlakyView) -> Option<Bucket> {
     }
 }
 
+/// Goes through the buckets of these days, step by step in the order of their keys. Only some hundred are in memory at a
+/// time.
+async fn each_step<S: StepQueries + ?Sized>(
+    store: &S,
+    days: Days,
+    mut see: impl FnMut(&[Bucket]) + Send,
+) -> Result<(), ViewStoreError> {
+    let mut after = None;
+    loop {
+        let mut buckets = store.buckets(after, days, BUCKETS_AT_ONCE).await?;
+        let is_end = buckets.len() < BUCKETS_AT_ONCE;
+        // The last step of a full piece may go on: it is read again, as the first of the next one.
+        if let Some(last) = buckets.last().map(|bucket| bucket.step_key).filter(|_| !is_end) {
+            buckets.retain(|bucket| bucket.step_key != last);
+        }
+        buckets.chunk_by(|a, b| a.step_key == b.step_key).for_each(&mut see);
+        match buckets.last() {
+            Some(last) if !is_end => after = Some(last.step_key),
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+/// The window of a step: all its buckets of these days, at least one.
+fn window(buckets: &[Bucket], days: Days, left_out: &BTreeSet<ExecutionId>) -> Window {
+    Window::of(buckets[0].step_key, days, buckets, left_out)
+}
+
+/// The sums of a store that cannot count for itself.
+pub(super) async fn sums<S: StepQueries + ?Sized>(
+    store: &S,
+    days: Days,
+    left_out: &BTreeSet<ExecutionId>,
+) -> Result<Vec<WindowSums>, ViewStoreError> {
+    let mut sums = vec![];
+    let see = |step: &[Bucket]| sums.push(window(step, days, left_out).sums());
+    each_step(store, days, see).await?;
+    Ok(sums)
+}
+
 #[async_trait]
 impl StepQueries for MemoryViews<FlakySteps> {
     async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError> {
-        let is_asked =
-            |it: &&Bucket| after.is_none_or(|key| key < it.step_key) && (days.first..=days.last).contains(&it.day);
+        let is_asked = |it: &&Bucket| after.is_none_or(|key| key < it.step_key) && days.contains(it.day);
         // Keys of buckets are ordered by step and day.
         Ok(self
             .with(|views| views.values().filter_map(FlakyView::bucket).filter(is_asked).take(limit).cloned().collect()))
+    }
+
+    async fn sums(&self, days: Days, left_out: &BTreeSet<ExecutionId>) -> Result<Vec<WindowSums>, ViewStoreError> {
+        sums(self, days, left_out).await
     }
 
     async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {
@@ -134,46 +178,71 @@ impl StepViews {
     ///
     /// # Errors
     /// [`ViewStoreError`].
-    pub async fn window(&self, step_key: StepKey, to: Day, days: u32) -> Result<Option<Window>, ViewStoreError> {
-        let views = self.store.load(&Window::keys(step_key, to, days)).await?;
-        let views: Vec<FlakyView> = views.into_iter().flatten().collect();
-        let registers: Vec<MassFailures> = views.iter().filter_map(FlakyView::mass_failures).cloned().collect();
-        let buckets: Vec<Bucket> = views.into_iter().filter_map(bucket).collect();
-        Ok((!buckets.is_empty()).then(|| Window::of(step_key, to, days, &buckets, &registers)))
+    pub async fn window(&self, step_key: StepKey, days: Days) -> Result<Option<Window>, ViewStoreError> {
+        let left_out = self.left_out(days).await?;
+        Ok(self.load(&[step_key], days, &left_out).await?.pop())
     }
 
     /// Goes through the windows of all steps of which these days say something, in the order of their keys. Only some
-    /// hundred buckets are in memory at a time.
+    /// hundred buckets are in memory at a time. Returns how many steps there are.
     ///
     /// # Errors
     /// [`ViewStoreError`].
-    pub async fn each_window(
+    pub async fn each_window(&self, days: Days, mut see: impl FnMut(Window) + Send) -> Result<u64, ViewStoreError> {
+        let (left_out, mut count) = (self.left_out(days).await?, 0);
+        let each = |step: &[Bucket]| {
+            count += 1;
+            see(window(step, days, &left_out));
+        };
+        each_step(&*self.store, days, each).await?;
+        Ok(count)
+    }
+
+    /// As [`Self::each_window`], without the steps that have nothing to tell: the store adds up which those are.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn each_telling_window(
         &self,
-        to: Day,
-        days: u32,
+        days: Days,
         mut see: impl FnMut(Window) + Send,
-    ) -> Result<(), ViewStoreError> {
-        let registers: Vec<FlakyKey> = Window::registers(to, days).collect();
-        let registers = self.store.load(&registers).await?;
+    ) -> Result<u64, ViewStoreError> {
+        let left_out = self.left_out(days).await?;
+        let sums = self.store.sums(days, &left_out).await?;
+        let telling: Vec<StepKey> = sums.iter().filter(|it| it.may_tell()).map(|it| it.step_key).collect();
+        for steps in telling.chunks(STEPS_AT_ONCE) {
+            self.load(steps, days, &left_out).await?.into_iter().for_each(&mut see);
+        }
+        Ok(sums.len() as u64)
+    }
+
+    /// What the windows of all steps add up to, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`ViewStoreError`].
+    pub async fn sums(&self, days: Days) -> Result<Vec<WindowSums>, ViewStoreError> {
+        let left_out = self.left_out(days).await?;
+        self.store.sums(days, &left_out).await
+    }
+
+    /// The runs that the windows of these days leave out.
+    async fn left_out(&self, days: Days) -> Result<BTreeSet<ExecutionId>, ViewStoreError> {
+        let registers = self.store.load(&Window::registers(days).collect::<Vec<_>>()).await?;
         let registers: Vec<MassFailures> =
             registers.iter().flatten().filter_map(FlakyView::mass_failures).cloned().collect();
-        let within = Days { first: to.before(days.clamp(1, MAX_WINDOW_DAYS) - 1), last: to };
-        let mut after = None;
-        loop {
-            let mut buckets = self.store.buckets(after, within, BUCKETS_AT_ONCE).await?;
-            let is_end = buckets.len() < BUCKETS_AT_ONCE;
-            // The last step of a full piece may go on: it is read again, as the first of the next one.
-            if let Some(last) = buckets.last().map(|bucket| bucket.step_key).filter(|_| !is_end) {
-                buckets.retain(|bucket| bucket.step_key != last);
-            }
-            for step in buckets.chunk_by(|a, b| a.step_key == b.step_key) {
-                see(Window::of(step[0].step_key, to, days, step, &registers));
-            }
-            match buckets.last() {
-                Some(last) if !is_end => after = Some(last.step_key),
-                Some(_) | None => return Ok(()),
-            }
-        }
+        Ok(left_out(&registers))
+    }
+
+    /// The windows of these steps, which are in order, without those of which these days say nothing.
+    async fn load(
+        &self,
+        steps: &[StepKey],
+        days: Days,
+        left_out: &BTreeSet<ExecutionId>,
+    ) -> Result<Vec<Window>, ViewStoreError> {
+        let keys: Vec<FlakyKey> = steps.iter().flat_map(|step| Window::buckets(*step, days)).collect();
+        let buckets: Vec<Bucket> = self.store.load(&keys).await?.into_iter().flatten().filter_map(bucket).collect();
+        Ok(buckets.chunk_by(|a, b| a.step_key == b.step_key).map(|step| window(step, days, left_out)).collect())
     }
 
     /// Steps whose key begins so (lower case), at most `limit`.

@@ -78,6 +78,8 @@ pub fn is_failed(item: &TraceItem) -> bool {
 pub struct TraceViews {
     feed: LogFeed,
     store: Arc<dyn ViewStore<Traces>>,
+    /// The fold, as it is set.
+    set: Traces,
 }
 
 impl TraceViews {
@@ -106,7 +108,13 @@ impl TraceViews {
     /// Traces in any store.
     #[must_use]
     pub fn over(log: SharedLog, store: Arc<dyn ViewStore<Traces>>) -> Self {
-        Self { feed: LogFeed::new(log), store }
+        Self { feed: LogFeed::new(log), store, set: Traces::default() }
+    }
+
+    /// The same, where traces that are begun from now on embed so many items.
+    #[must_use]
+    pub fn with_threshold(self, items: u64) -> Self {
+        Self { set: Traces::with_threshold(items), ..self }
     }
 
     /// Brings the traces up to the end of the log as it is now. Where an event cannot be read they stay before it, and
@@ -115,7 +123,7 @@ impl TraceViews {
     /// # Errors
     /// [`CatchUpError`].
     pub async fn catch_up(&self) -> Result<Progress, CatchUpError> {
-        worker::catch_up(&Traces::default(), &self.feed, &*self.store, None).await
+        worker::catch_up(&self.set, &self.feed, &*self.store, None).await
     }
 
     /// Takes erased text out of what is stored, where anything is: traces hear of the erasure, and what traces of another

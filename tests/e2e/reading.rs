@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Place, eventually, fits};
+use crate::support::{Place, eventually, fits, spawn};
 
 /// A case that passes at once, one that needs a second try, one that always fails, and one that is not run.
 const PLAN: &str = r#"
@@ -108,6 +108,30 @@ fn flaky_steps_are_listed_the_worst_first() {
 }
 
 #[test]
+fn flaky_steps_are_listed_by_a_rule() {
+    let place = Place::new();
+    for _ in 0..6 {
+        place.plan(PLAN, &[]).expect(100);
+    }
+    let cases = |rule: &str| -> Vec<String> {
+        let list = json_of(&place, &["flaky", "--rule", rule]);
+        fits(&place, "flaky-list", std::slice::from_ref(&list));
+        assert_eq!((&list["rule"]["name"], &list["seen"]), (&json!(rule), &json!(4)));
+        let steps = list["steps"].as_array().unwrap();
+        steps.iter().map(|it| it["label"]["case"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(cases("passed_on_retry"), ["wobbly"]);
+    assert_eq!(cases("failure_rate"), ["bad"]);
+    assert!(cases("transitions").is_empty());
+    let text = place.run(&["flaky", "--rule", "passed_on_retry"]).expect(0).out();
+    assert!(text.contains("PASSED_ON_RETRY") && text.contains("wobbly"), "{text}");
+    let nothing = place.run(&["flaky", "--rule", "transitions"]).expect(0).out();
+    assert!(nothing.contains("transitions has something to tell of none of them"), "{nothing}");
+    let wrong = place.run(&["flaky", "--rule", "luck"]).expect(2).err();
+    assert!(wrong.contains("passed_on_retry, same_code, transitions"), "{wrong}");
+}
+
+#[test]
 fn one_step_is_shown_with_rules_errors_and_history() {
     let place = Place::new();
     for _ in 0..6 {
@@ -202,4 +226,30 @@ cases:
     let at = position.to_string();
     assert_eq!(look(&["replay", "--at", &at]), shown);
     assert_ne!(look(&[]), shown, "the run went on since");
+}
+
+/// The threshold that views were begun with holds for all that fold them, until they are rebuilt.
+#[test]
+fn the_threshold_of_traces_is_a_setting_of_their_views() {
+    let place = Place::new();
+    place.plan(PLAN, &[]).expect(100);
+    place.run(&["projections", "rebuild", "traces"]).expect(0);
+    let embedded = || -> Vec<bool> {
+        let ids = place.executions().into_iter().map(|it| it["id"].as_str().unwrap().to_owned());
+        ids.map(|id| json_of(&place, &["trace", &id])["trace"]["use_embedded_steps"].as_bool().unwrap()).collect()
+    };
+    assert!(embedded().iter().all(|is| *is));
+    let mut rebuilding = place.command(&["projections", "rebuild", "traces"]);
+    rebuilding.env("TESTLEDGER_TRACE_EMBEDDING_THRESHOLD", "1");
+    spawn(rebuilding).wait().expect(0);
+    // The suite has four items, `good` and `wobbly` two, `bad` one, `after` none.
+    assert_eq!(embedded().iter().filter(|is| **is).count(), 2);
+    place.plan(PLAN, &[]).expect(100);
+    assert_eq!(embedded().iter().filter(|is| **is).count(), 4, "another process keeps to it");
+    place.run(&["audit", "verify", "--views"]).expect(0);
+    place.run(&["projections", "rebuild", "traces"]).expect(0);
+    assert!(embedded().iter().all(|is| *is));
+    let mut wrong = place.command(&["settings"]);
+    wrong.env("TESTLEDGER_TRACE_EMBEDDING_THRESHOLD", "51");
+    assert!(spawn(wrong).wait().expect(2).err().contains("0 to 50"));
 }

@@ -5,6 +5,8 @@
 mod history;
 #[path = "../support/mongodb.rs"]
 mod mongodb_server;
+#[path = "../support/weeks.rs"]
+mod weeks;
 
 mod aging;
 mod asking;

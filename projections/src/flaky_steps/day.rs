@@ -43,6 +43,34 @@ impl Day {
     }
 }
 
+/// Days from the first to the last, both included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Days {
+    /// The first day.
+    pub first: Day,
+    /// The last day.
+    pub last: Day,
+}
+
+impl Days {
+    /// So many days, at least one, of which `last` is the last.
+    #[must_use]
+    pub fn up_to(last: Day, count: u32) -> Self {
+        Self { first: last.before(count.max(1) - 1), last }
+    }
+
+    /// All of them, in order.
+    pub fn each(self) -> impl Iterator<Item = Day> {
+        self.first.to(self.last)
+    }
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contains(&self, day: Day) -> bool {
+        (self.first..=self.last).contains(&day)
+    }
+}
+
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = Timestamp::from_unix_ms(self.0.saturating_mul(MS)).to_string();

@@ -20,6 +20,7 @@ mod run;
 mod sample;
 mod sketch;
 mod state;
+mod sums;
 #[cfg(test)]
 mod testing;
 mod versions;
@@ -28,7 +29,7 @@ mod window;
 use crate::projection::{Projection, Recorded};
 
 pub use bucket::{Bucket, Counts, MAX_LISTED_RUNS, RUNS, StepRunRecord};
-pub use day::Day;
+pub use day::{Day, Days};
 pub use fold::{FlakyEcho, FlakyView};
 pub use guard::{
     GUARD_DAYS, GUARD_LEAST, GUARD_THOUSANDTHS, Judged, MASS_FAILURE, MAX_LISTED_MASS_FAILURES, MassFailure,
@@ -40,6 +41,7 @@ pub use run::{OpenStepKey, RunContext};
 pub use sample::{Judgement, RowRef, Sample, SampleOrigin, StepLabel};
 pub use sketch::{DURATIONS, DurationBin, DurationSketch};
 pub use state::StepState;
+pub use sums::{WindowSums, left_out};
 pub use window::{MAX_WINDOW_DAYS, WINDOW_DAYS, Window};
 
 /// The fold of statistics of steps.

@@ -66,6 +66,14 @@ pub struct RuleVerdict {
     pub fires: bool,
 }
 
+impl RuleVerdict {
+    /// Whether it says something of the step: it fires, or, where it decides nothing, its figure is not 0.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        self.fires || (self.from.is_none() && self.figure.is_some_and(|figure| figure > 0))
+    }
+}
+
 /// Runs that failed in the same way first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct ErrorCluster {

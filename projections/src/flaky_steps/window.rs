@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use testledger_schemas::{ExecutionId, StepKey};
 
 use super::bucket::{Bucket, Counts, StepRunRecord};
-use super::day::Day;
-use super::guard::{GUARD_DAYS, MassFailures};
+use super::day::{Day, Days};
+use super::guard::GUARD_DAYS;
 use super::key::FlakyKey;
 use super::sample::StepLabel;
 use super::sketch::DurationSketch;
@@ -43,47 +43,37 @@ pub struct Window {
     pub durations: DurationSketch,
 }
 
-/// The days of a window that ends with `to`.
-fn first_day(to: Day, days: u32) -> Day {
-    to.before(days.clamp(1, MAX_WINDOW_DAYS) - 1)
-}
-
 impl Window {
-    /// The documents that a window of `days` days up to `to` is made of: a bucket for each day, and the registers of the
-    /// guard. Most of them are not there, and that is as good as empty.
-    #[must_use]
-    pub fn keys(step_key: StepKey, to: Day, days: u32) -> Vec<FlakyKey> {
-        let from = first_day(to, days);
-        let buckets = from.to(to).map(|day| FlakyKey::Bucket(step_key, day));
-        buckets.chain(Self::registers(to, days)).collect()
+    /// The buckets that a window is made of. Most of them are not there, and that is as good as empty.
+    pub fn buckets(step_key: StepKey, days: Days) -> impl Iterator<Item = FlakyKey> {
+        days.each().map(move |day| FlakyKey::Bucket(step_key, day))
     }
 
     /// The registers of the guard for such a window, of whichever step.
-    pub fn registers(to: Day, days: u32) -> impl Iterator<Item = FlakyKey> {
-        first_day(to, days).to(to.after(GUARD_DAYS)).map(FlakyKey::MassFailures)
+    pub fn registers(days: Days) -> impl Iterator<Item = FlakyKey> {
+        days.first.to(days.last.after(GUARD_DAYS)).map(FlakyKey::MassFailures)
     }
 
-    /// Adds up the buckets of a step (in any order; those of other steps and days are passed over), and leaves out the
-    /// runs that the registers name.
+    /// Adds up the buckets of a step (in any order; those of other steps and days are passed over), without the runs
+    /// that are [left out](super::left_out).
     #[must_use]
-    pub fn of(step_key: StepKey, to: Day, days: u32, buckets: &[Bucket], registers: &[MassFailures]) -> Self {
-        let mut window = Self::empty(step_key, first_day(to, days), to);
-        let days = window.from..=to;
+    pub fn of(step_key: StepKey, days: Days, buckets: &[Bucket], left_out: &BTreeSet<ExecutionId>) -> Self {
+        let mut window = Self::empty(step_key, days);
         let mut within: Vec<&Bucket> =
-            buckets.iter().filter(|it| it.step_key == step_key && days.contains(&it.day)).collect();
+            buckets.iter().filter(|it| it.step_key == step_key && days.contains(it.day)).collect();
         within.sort_unstable_by_key(|bucket| bucket.day);
         within.iter().for_each(|bucket| window.add(bucket));
         window.join_runs(within.iter().flat_map(|bucket| &bucket.runs));
-        window.leave_out(&registers.iter().flat_map(|register| &register.runs).map(|run| run.root_id).collect());
+        window.leave_out(left_out);
         window
     }
 
-    fn empty(step_key: StepKey, from: Day, to: Day) -> Self {
+    fn empty(step_key: StepKey, days: Days) -> Self {
         Self {
             step_key,
             label: StepLabel::default(),
-            from,
-            to,
+            from: days.first,
+            to: days.last,
             runs: vec![],
             older: Counts::default(),
             mass_failures: 0,

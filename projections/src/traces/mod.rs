@@ -95,7 +95,8 @@ type Echoes = Vec<(TraceKey, TraceEcho)>;
 
 impl Projection for Traces {
     const NAME: &'static str = "traces";
-    const VERSION: u32 = 1;
+    /// 2: the threshold is in the checkpoint.
+    const VERSION: u32 = 2;
     type Key = TraceKey;
     type View = TraceView;
     type Echo = TraceEcho;
@@ -110,6 +111,14 @@ impl Projection for Traces {
 
     fn initial(&self, key: &TraceKey) -> TraceView {
         TraceView::initial(key)
+    }
+
+    fn setting(&self) -> u64 {
+        self.threshold
+    }
+
+    fn as_set(&self, setting: u64) -> Self {
+        Self::with_threshold(setting)
     }
 
     fn weight(&self, view: &TraceView) -> usize {

@@ -48,15 +48,17 @@ impl Length {
     }
 }
 
-/// The views that a batch leads to, from those that are stored. None if it touches too much: then the next one is
-/// shorter.
+/// The views that a batch leads to, by key, from those that are stored and from `newer` ones (by key), which are about to
+/// be. None if it touches too much: then the next one is shorter.
 pub(super) async fn fold<P: Projection>(
     projection: &P,
     store: &dyn ViewStore<P>,
     events: &[Recorded],
+    newer: &[(P::Key, P::View)],
     length: &mut Length,
 ) -> Result<Option<Vec<(P::Key, P::View)>>, CatchUpError> {
-    let folded = fold_within(projection, store, events, length.allows::<P>(events)).await?;
+    let stored = Stored { projection, store, newer };
+    let folded = fold_within(&stored, events, length.allows::<P>(events)).await?;
     match &folded {
         Some(folded) => length.adapt::<P>(folded),
         None => length.shorten(events.len()),
@@ -69,11 +71,11 @@ pub(super) async fn fold<P: Projection>(
 /// Every round looks up what the one before has guessed. The guesses of the last round are all right, and each round
 /// before it has found a view that is stored: so it ends, mostly with the first or the second.
 async fn fold_within<P: Projection>(
-    projection: &P,
-    store: &dyn ViewStore<P>,
+    stored: &Stored<'_, P>,
     events: &[Recorded],
     most: Most,
 ) -> Result<Option<Folded<P>>, CatchUpError> {
+    let projection = stored.projection;
     let named: BTreeSet<P::Key> = events.iter().flat_map(|recorded| projection.keys(recorded)).collect();
     if named.len() > most.views {
         return Ok(None);
@@ -82,7 +84,7 @@ async fn fold_within<P: Projection>(
     let mut unknown: Vec<P::Key> = named.into_iter().collect();
     let mut folded = None;
     loop {
-        match look_up(projection, store, unknown, most, &mut known).await? {
+        match stored.look_up(unknown, most, &mut known).await? {
             Found::Nothing if folded.is_some() => return Ok(folded),
             Found::TooMuch => return Ok(None),
             Found::Nothing | Found::Views => {}
@@ -107,25 +109,40 @@ enum Found {
     TooMuch,
 }
 
-/// Learns what is stored under these keys.
-async fn look_up<P: Projection>(
-    projection: &P,
-    store: &dyn ViewStore<P>,
-    keys: Vec<P::Key>,
-    most: Most,
-    known: &mut Known<P>,
-) -> Result<Found, ViewStoreError> {
-    let (mut bytes, mut is_nothing) = (0, true);
-    for keys in keys.chunks(LOADED_AT_ONCE) {
-        let views = store.load(keys).await?;
-        for (key, view) in keys.iter().zip(views) {
-            bytes += view.as_ref().map_or(0, |view| projection.weight(view));
+/// What a batch is folded on.
+struct Stored<'a, P: Projection> {
+    projection: &'a P,
+    store: &'a dyn ViewStore<P>,
+    /// Views that are about to be stored, by key.
+    newer: &'a [(P::Key, P::View)],
+}
+
+impl<P: Projection> Stored<'_, P> {
+    /// Learns what is stored under these keys.
+    async fn look_up(&self, keys: Vec<P::Key>, most: Most, known: &mut Known<P>) -> Result<Found, ViewStoreError> {
+        let (mut bytes, mut is_nothing) = (0, true);
+        let mut learn = |key: P::Key, view: Option<P::View>| {
+            bytes += view.as_ref().map_or(0, |view| self.projection.weight(view));
             is_nothing &= view.is_none();
-            known.insert(key.clone(), view);
+            known.insert(key, view);
+            bytes
+        };
+        let mut older = vec![];
+        for key in keys {
+            match self.newer.binary_search_by(|(newer, _)| newer.cmp(&key)) {
+                Ok(at) => {
+                    learn(key, Some(self.newer[at].1.clone()));
+                }
+                Err(_) => older.push(key),
+            }
         }
-        if bytes > most.bytes {
-            return Ok(Found::TooMuch);
+        for keys in older.chunks(LOADED_AT_ONCE) {
+            let views = self.store.load(keys).await?;
+            let learned = keys.iter().zip(views).map(|(key, view)| learn(key.clone(), view)).last();
+            if learned.is_some_and(|bytes| bytes > most.bytes) {
+                return Ok(Found::TooMuch);
+            }
         }
+        Ok(if is_nothing { Found::Nothing } else { Found::Views })
     }
-    Ok(if is_nothing { Found::Nothing } else { Found::Views })
 }

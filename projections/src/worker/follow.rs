@@ -111,11 +111,13 @@ impl<P: Projection> Follower<'_, P> {
             }
         }
         let renewed = Instant::now();
-        let checkpoint = self.store.fence().await?;
+        let mut checkpoint = self.store.fence().await?;
+        let projection = checkpoint.settle(self.projection);
         self.done.turns.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(projection = P::NAME, epoch = checkpoint.epoch, position = checkpoint.position, "taken over");
         let turn = Turn {
             worker: self,
+            projection,
             gathered: Gathered::after(&checkpoint),
             checkpoint,
             length: Length::of(self.routing.batch_events),
@@ -152,6 +154,8 @@ enum Step {
 
 struct Turn<'a, P: Projection> {
     worker: &'a Follower<'a, P>,
+    /// As the views were begun.
+    projection: P,
     checkpoint: Checkpoint,
     gathered: Gathered,
     /// How many events one commit may have.
@@ -274,7 +278,7 @@ impl<P: Projection> Turn<'_, P> {
     /// Folds and writes what was gathered.
     async fn commit(&mut self, route: Route) -> Result<Step, CatchUpError> {
         let (worker, events) = (self.worker, &self.gathered.events);
-        let Some(views) = fold(worker.projection, worker.store, events, &mut self.length).await? else {
+        let Some(views) = fold(&self.projection, worker.store, events, &[], &mut self.length).await? else {
             // Too much for one transaction: read again, and less.
             self.gathered = Gathered::after(&self.checkpoint);
             return Ok(Step::On);
@@ -304,6 +308,7 @@ impl<P: Projection> Turn<'_, P> {
                 }
                 // A reader brought the views up to date by itself.
                 self.checkpoint = now;
+                self.projection = self.checkpoint.settle(self.worker.projection);
             }
         }
         self.gathered = Gathered::after(&self.checkpoint);

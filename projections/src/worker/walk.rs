@@ -1,5 +1,5 @@
-//! A walk through the log, batch by batch, from the checkpoint on. While a batch is folded and written, the next one is
-//! read.
+//! A walk through the log, batch by batch, from the checkpoint on: while one is written, the next is folded on it, and the
+//! one after that is read. What was folded too early, because a batch was not written, is thrown away.
 
 use crate::ports::{Batch, Checkpoint, Feed, FeedError, Saved, ViewStore};
 use crate::projection::Projection;
@@ -8,16 +8,27 @@ use crate::worker::{CatchUpError, MAX_OVERTAKEN, Progress};
 
 /// A walk of one projection.
 pub(super) struct Walk<'a, P: Projection> {
-    projection: &'a P,
+    /// As this worker is set.
+    own: &'a P,
+    /// As the views were begun.
+    projection: P,
     feed: &'a dyn Feed,
     store: &'a dyn ViewStore<P>,
     checkpoint: Checkpoint,
     length: Length,
-    /// What was read after the batch before.
+    /// The batch after the checkpoint, if it is folded already.
+    next: Option<Folded<P>>,
+    /// The batch after that one, or after the checkpoint where there is none, if it was read already.
     ahead: Option<Batch>,
     folded: u64,
     /// How many batches in a row another worker was faster with.
     overtaken: u32,
+}
+
+/// A batch, and the views it leads to, by key.
+struct Folded<P: Projection> {
+    batch: Batch,
+    views: Vec<(P::Key, P::View)>,
 }
 
 impl<'a, P: Projection> Walk<'a, P> {
@@ -28,8 +39,17 @@ impl<'a, P: Projection> Walk<'a, P> {
         store: &'a dyn ViewStore<P>,
         batch_events: usize,
     ) -> Result<Self, CatchUpError> {
-        let (checkpoint, length) = (store.checkpoint().await?, Length::of(batch_events));
-        Ok(Self { projection, feed, store, checkpoint, length, ahead: None, folded: 0, overtaken: 0 })
+        let (mut checkpoint, length) = (store.checkpoint().await?, Length::of(batch_events));
+        let (own, projection) = (projection, checkpoint.settle(projection));
+        Ok(Self { own, projection, feed, store, checkpoint, length, next: None, ahead: None, folded: 0, overtaken: 0 })
+    }
+
+    /// Goes on from where the views are by now.
+    async fn begin_anew(&mut self) -> Result<(), CatchUpError> {
+        (self.next, self.ahead) = (None, None);
+        self.checkpoint = self.store.checkpoint().await?;
+        self.projection = self.checkpoint.settle(self.own);
+        Ok(())
     }
 
     /// How far it has come.
@@ -48,22 +68,26 @@ impl<'a, P: Projection> Walk<'a, P> {
         if self.checkpoint.held.is_some() {
             return Ok(false);
         }
-        let Some(batch) = self.read().await? else { return Ok(true) };
-        if batch.events.is_empty() && batch.reached.paused == self.checkpoint.paused {
-            return Ok(false);
-        }
-        let is_last = batch.reached.position >= until || batch.reached.paused.is_some();
-        let (feed, events) = (self.feed, self.length.events());
-        let ahead = async { if is_last { None } else { Some(feed.read(&batch.reached, events).await) } };
-        let (written, ahead) = tokio::join!(self.write(&batch), ahead);
-        if written? {
-            // What could not be read is read again, and says why.
-            self.ahead = ahead.and_then(Result::ok);
-        }
+        let now = match self.next.take() {
+            Some(folded) => folded,
+            None => {
+                let Some(batch) = self.read().await? else { return Ok(true) };
+                if batch.events.is_empty() && batch.reached.paused == self.checkpoint.paused {
+                    return Ok(false);
+                }
+                let views = fold(&self.projection, self.store, &batch.events, &[], &mut self.length).await?;
+                let Some(views) = views else { return Ok(true) };
+                Folded { batch, views }
+            }
+        };
+        let (before, ahead, reached) = (self.checkpoint.clone(), self.ahead.take(), now.batch.reached.clone());
+        let saving = self.store.save(&before, now.views.clone(), &reached);
+        let (saved, ()) = tokio::join!(saving, self.prepare(&now, ahead, until));
+        self.conclude(saved?, &now.batch).await?;
         Ok(self.checkpoint.position < until && self.checkpoint.paused.is_none())
     }
 
-    /// The next batch. None where the views are of another history, which throws them away.
+    /// The batch after the checkpoint. None where the views are of another history, which throws them away.
     async fn read(&mut self) -> Result<Option<Batch>, CatchUpError> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
@@ -73,32 +97,53 @@ impl<'a, P: Projection> Walk<'a, P> {
             Err(FeedError::OtherHistory) if self.checkpoint.position > 0 => {
                 tracing::warn!(projection = P::NAME, "the log has another history: its views are folded anew");
                 self.store.reset().await?;
-                self.checkpoint = self.store.checkpoint().await?;
+                self.begin_anew().await?;
                 Ok(None)
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Folds and writes a batch. False where that came to nothing: it touches too much, or another worker was faster.
-    async fn write(&mut self, batch: &Batch) -> Result<bool, CatchUpError> {
-        let views = fold(self.projection, self.store, &batch.events, &mut self.length).await?;
-        let Some(views) = views else { return Ok(false) };
-        match self.store.save(&self.checkpoint, views, &batch.reached).await? {
+    /// Folds the batch after `now` on its views, and reads the one after that. What cannot be read or folded now is left:
+    /// its turn comes, and then it says why.
+    async fn prepare(&mut self, now: &Folded<P>, ahead: Option<Batch>, until: u64) {
+        let is_last = |batch: &Batch| batch.reached.position >= until || batch.reached.paused.is_some();
+        if is_last(&now.batch) {
+            return;
+        }
+        let (feed, events) = (self.feed, self.length.events());
+        let batch = match ahead {
+            Some(batch) => batch,
+            None => match feed.read(&now.batch.reached, events).await {
+                Ok(batch) if !batch.events.is_empty() => batch,
+                Ok(_) | Err(_) => return,
+            },
+        };
+        let reading = async { if is_last(&batch) { None } else { feed.read(&batch.reached, events).await.ok() } };
+        let folding = fold(&self.projection, self.store, &batch.events, &now.views, &mut self.length);
+        let (views, ahead) = tokio::join!(folding, reading);
+        if let Ok(Some(views)) = views {
+            self.next = Some(Folded { batch, views });
+            self.ahead = ahead.filter(|ahead| !ahead.events.is_empty());
+        }
+    }
+
+    /// Draws the consequence of what became of a batch.
+    async fn conclude(&mut self, saved: Saved, batch: &Batch) -> Result<(), CatchUpError> {
+        match saved {
             Saved::Yes => {
                 self.folded += batch.events.len() as u64;
                 self.overtaken = 0;
                 self.checkpoint = batch.reached.clone();
-                Ok(true)
             }
             Saved::Overtaken => {
                 self.overtaken += 1;
                 if self.overtaken > MAX_OVERTAKEN {
                     return Err(CatchUpError::Contended);
                 }
-                self.checkpoint = self.store.checkpoint().await?;
-                Ok(false)
+                self.begin_anew().await?;
             }
         }
+        Ok(())
     }
 }

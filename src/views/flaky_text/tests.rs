@@ -1,7 +1,7 @@
 //! Tests of what people read of steps: the history line, the rules, the bounds.
 
 use testledger_projections::flaky_steps::rules::Thresholds;
-use testledger_projections::flaky_steps::{Bucket, Day, StepRunRecord, Window};
+use testledger_projections::flaky_steps::{Bucket, Day, Days, StepRunRecord, Window};
 use testledger_schemas::{ExecutionId, StepKey};
 
 use super::*;
@@ -11,7 +11,7 @@ use crate::views::flaky::{StepReport, report_of};
 fn window(runs: &str) -> Window {
     let day: Day = "2026-11-23".parse().unwrap();
     let step_key = StepKey::derive("shop", "cart", "", "pay");
-    let mut window = Window::of(step_key, day, 30, &[] as &[Bucket], &[]);
+    let mut window = Window::of(step_key, Days::up_to(day, 30), &[] as &[Bucket], &Default::default());
     (window.label.suite, window.label.case, window.label.step) = ("shop".into(), "cart".into(), "pay".into());
     window.runs = (1..).zip(runs.chars()).map(|(number, sign)| run(number, sign)).collect();
     window
@@ -59,7 +59,7 @@ fn the_history_keeps_to_the_width() {
 fn a_list_fits_the_terminal_and_says_what_is_left_out() {
     let step: StepReport = shown("FFFFFFFFFF").step;
     let (from, to) = (step.reliability.from, step.reliability.to);
-    let all = FlakyList { from, to, steps: vec![step], seen: 7, omitted: 3 };
+    let all = FlakyList { from, to, rule: None, steps: vec![step], seen: 7, omitted: 3 };
     let text = list(&all, 100);
     for words in ["BROKEN", "shop/cart/pay", "100.0 %", "✗✗✗✗✗✗✗✗✗✗", "7 steps seen", "3 more: --limit"]
     {

@@ -15,6 +15,7 @@ mod save;
 mod server;
 mod state;
 mod steps;
+mod sums;
 mod traces;
 mod transaction;
 mod writers;

@@ -10,7 +10,7 @@ use crate::views::mongodb::listed::Listed;
 use crate::views::mongodb::reset::drop_older;
 use crate::views::mongodb::server::Server;
 use crate::views::mongodb::state::{CHECKPOINTS, State, Stored, collection_of};
-use crate::views::mongodb::transaction::{Patience, begin, end, put};
+use crate::views::mongodb::transaction::{Patience, begin_in, end, put};
 use crate::views::slot::Slot;
 
 /// A batch that is to be saved.
@@ -44,7 +44,7 @@ impl Save {
             0 => self.fresh::<P>(server, session).await?,
             _ => None,
         };
-        begin(session).await?;
+        begin_in(session, server.slot).await?;
         let written = self.write::<P>(server, session, fresh).await;
         end(session, written).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bson::raw::RawDocumentBuf;
 use bson::{Document, Timestamp, doc};
 use mongodb::options::{DatabaseOptions, Hint, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
-use mongodb::{ClientSession, ClusterTime, Database, IndexModel};
+use mongodb::{ClientSession, ClusterTime, Database, IndexModel, SessionCursor};
 use testledger_projections::ports::ViewStoreError;
 use tokio::sync::Semaphore;
 
@@ -40,6 +40,8 @@ pub(super) struct Question {
     pub(super) walk: Option<&'static str>,
     /// The one field that is wanted; none is all of them.
     pub(super) only: Option<&'static str>,
+    /// The stages of an aggregation that the documents found go through; none leaves them as they are.
+    pub(super) stages: Vec<Document>,
 }
 
 /// How far the reads have come, on the server's clock.
@@ -47,6 +49,17 @@ pub(super) struct Question {
 struct Seen {
     cluster: Option<ClusterTime>,
     operation: Option<Timestamp>,
+}
+
+async fn all(
+    mut cursor: SessionCursor<RawDocumentBuf>,
+    session: &mut ClientSession,
+) -> Result<Vec<RawDocumentBuf>, Fault> {
+    let mut documents = Vec::new();
+    while let Some(document) = cursor.next(session).await {
+        documents.push(document?);
+    }
+    Ok(documents)
 }
 
 /// One database, and which of a projection's views are meant.
@@ -147,6 +160,9 @@ impl Server {
         collection: &str,
         question: &Question,
     ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        if !question.stages.is_empty() {
+            return self.aggregate(session, collection, question).await;
+        }
         let collection = self.database.collection::<RawDocumentBuf>(collection);
         let limit = i64::try_from(question.limit).unwrap_or(i64::MAX);
         let found = collection.find(question.filter.clone()).sort(question.sort.clone());
@@ -157,12 +173,24 @@ impl Server {
         if let Some(field) = question.only {
             found = found.projection(doc! { field: 1 });
         }
-        let mut cursor = found.session(&mut *session).await?;
-        let mut documents = Vec::new();
-        while let Some(document) = cursor.next(session).await {
-            documents.push(document?);
+        all(found.session(&mut *session).await?, session).await
+    }
+
+    /// What becomes of the documents a question asks for.
+    async fn aggregate(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        question: &Question,
+    ) -> Result<Vec<RawDocumentBuf>, Fault> {
+        let collection = self.database.collection::<RawDocumentBuf>(collection);
+        let found = doc! { "$match": question.filter.clone() };
+        let stages = std::iter::once(found).chain(question.stages.iter().cloned());
+        let mut asked = collection.aggregate(stages).batch_size(BATCH).max_time(READ).allow_disk_use(true);
+        if let Some(index) = question.walk {
+            asked = asked.hint(Hint::Name(index.to_owned()));
         }
-        Ok(documents)
+        all(asked.with_type::<RawDocumentBuf>().session(&mut *session).await?, session).await
     }
 
     /// Makes a collection with its indexes, unless they are there: no transaction should have to.

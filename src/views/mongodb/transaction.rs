@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::views::mongodb::errors::{Fault, refusal};
 use crate::views::mongodb::server::{Question, Server};
+use crate::views::slot::Slot;
 
 /// How long a transaction is repeated that another one is in the way of, or whose end is not known.
 const REPEAT_FOR: Duration = Duration::from_secs(20);
@@ -71,7 +72,20 @@ impl Patience {
 
 /// Begins a transaction that sees one state of the database, acknowledged by the majority.
 pub(super) async fn begin(session: &mut ClientSession) -> Result<(), Fault> {
-    let mut concern = WriteConcern::majority();
+    begin_with(session, WriteConcern::majority()).await
+}
+
+/// The same, acknowledged as views of a slot have to be. Those beside are shown to nobody before the switch, which is the
+/// majority's with all that was written before it; until then they may be lost, together with their checkpoint, and
+/// waiting for the disk is most of what they cost.
+pub(super) async fn begin_in(session: &mut ClientSession, slot: Slot) -> Result<(), Fault> {
+    match slot {
+        Slot::Shown => begin(session).await,
+        Slot::Beside => begin_with(session, WriteConcern::nodes(1)).await,
+    }
+}
+
+async fn begin_with(session: &mut ClientSession, mut concern: WriteConcern) -> Result<(), Fault> {
     concern.w_timeout = Some(COMMIT);
     let begun = session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(concern);
     Ok(begun.max_commit_time(COMMIT).await?)

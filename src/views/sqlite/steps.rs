@@ -1,14 +1,16 @@
 //! The statistics of steps in SQLite: documents by their key, and buckets by step and day besides.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use rusqlite::params;
-use testledger_projections::flaky_steps::{Bucket, FlakySteps, FlakyView};
+use testledger_projections::flaky_steps::{Bucket, Days, FlakySteps, FlakyView, WindowSums};
 use testledger_projections::ports::ViewStoreError;
-use testledger_schemas::StepKey;
+use testledger_schemas::{ExecutionId, StepKey};
 
 use crate::views::sqlite::build::Build;
 use crate::views::sqlite::{Fault, SqliteViews, Tabled, limit_of};
-use crate::views::steps::{Days, StepQueries, bucket};
+use crate::views::steps::{StepQueries, bucket, sums};
 
 /// Only a bucket has a step and a day.
 const TABLES: &str = "
@@ -53,6 +55,10 @@ impl StepQueries for SqliteViews<FlakySteps> {
     async fn buckets(&self, after: Option<StepKey>, days: Days, limit: usize) -> Result<Vec<Bucket>, ViewStoreError> {
         let after = after.map(|key| key.to_string()).unwrap_or_default();
         self.ask(vec![], move |build| buckets(build, &after, days, limit)).await
+    }
+
+    async fn sums(&self, days: Days, left_out: &BTreeSet<ExecutionId>) -> Result<Vec<WindowSums>, ViewStoreError> {
+        sums(self, days, left_out).await
     }
 
     async fn first_from(&self, least: &str) -> Result<Option<StepKey>, ViewStoreError> {

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt;
 use testledger::views::Views;
+use testledger::views::mongodb::MongoViews;
 use testledger::views::query::{Cursor, ExecutionFilter, Order};
+use testledger::views::steps::StepViews;
 use testledger_projections::executions::ExecutionView;
-use testledger_projections::ports::Checkpoint;
+use testledger_projections::flaky_steps::{FlakyKey, FlakySteps};
+use testledger_projections::ports::{Checkpoint, ViewStore};
 use testledger_schemas::{ExecutionId, Hash};
 
 use crate::asking::{every_filter, varied};
@@ -15,6 +18,7 @@ use crate::folding::place;
 use crate::history::Histories;
 use crate::mongodb_server::TestDatabase;
 use crate::stores::{Every, Kind, Ledger, append, count, replay, run, settled};
+use crate::weeks::{Weeks, days_of, folded};
 
 /// How many questions of one kind the server is asked about.
 const MAX_QUESTIONS: usize = 5_000;
@@ -59,7 +63,8 @@ async fn recorded(server: &TestDatabase, asking: impl Future<Output = ()>) -> Ve
     asking.await;
     database.run_command(doc! { "profile": 0 }).await.unwrap();
     let profile = database.collection::<Document>("system.profile");
-    let queries = profile.find(doc! { "op": "query", "ns": { "$regex": r"\.view_" } }).await.unwrap();
+    let asked = doc! { "$or": [{ "op": "query" }, { "op": "command", "command.aggregate": { "$exists": true } }] };
+    let queries = profile.find(doc! { "ns": { "$regex": r"\.view_" }, "$and": [asked] }).await.unwrap();
     let queries: Vec<Document> = queries.try_collect().await.unwrap();
     assert!(queries.len() < MAX_QUESTIONS);
     queries.into_iter().map(|query| query.get_document("command").unwrap().clone()).collect()
@@ -67,12 +72,16 @@ async fn recorded(server: &TestDatabase, asking: impl Future<Output = ()>) -> Ve
 
 /// What the server says of a command: the stages of the plan it takes, and the figures.
 async fn explained(server: &TestDatabase, command: &Document) -> (BTreeSet<String>, Document) {
-    let find: Document = ["find", "filter", "sort", "limit", "hint"]
+    let question: Document = ["find", "aggregate", "filter", "sort", "limit", "pipeline", "cursor", "hint"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), command.get(name)?.clone())))
         .collect();
-    let explain = doc! { "explain": find, "verbosity": "executionStats" };
+    let explain = doc! { "explain": question, "verbosity": "executionStats" };
     let explained = server.database.run_command(explain).await.unwrap();
+    // Of an aggregation, what its first stage takes from the collection.
+    let first =
+        explained.get_array("stages").ok().and_then(|stages| stages[0].as_document()?.get_document("$cursor").ok());
+    let explained = first.unwrap_or(&explained);
     let mut stages = BTreeSet::new();
     collect(explained.get_document("queryPlanner").unwrap().get("winningPlan").unwrap(), &mut stages);
     (stages, explained.get_document("executionStats").unwrap().clone())
@@ -91,8 +100,9 @@ fn collect(plan: &Bson, stages: &mut BTreeSet<String>) {
 
 async fn check(server: &TestDatabase, commands: &[Document]) {
     let mut seen = BTreeSet::new();
-    let question =
-        |command: &Document| ["filter", "sort", "hint"].map(|part| command.get(part).map(ToString::to_string));
+    let question = |command: &Document| {
+        ["filter", "sort", "hint", "pipeline"].map(|part| command.get(part).map(ToString::to_string))
+    };
     for command in commands.iter().filter(|command| seen.insert(question(command))) {
         let (stages, figures) = explained(server, command).await;
         let is_indexed = stages.contains("IXSCAN") || stages.contains("IDHACK");
@@ -135,6 +145,32 @@ fn every_other_question_walks_an_index() {
             store.checkpoint().await.unwrap();
         });
         check(server(&ledger), &commands.await).await;
+    });
+}
+
+/// Also the sums over all steps: what is added up, and nothing else, is read by the index.
+#[test]
+fn every_question_about_steps_walks_an_index() {
+    run(async {
+        let ledger = Ledger::mongodb().await;
+        let store = MongoViews::<FlakySteps>::open(&server(&ledger).database).await.unwrap();
+        let views = StepViews::over(ledger.log.clone(), store.clone());
+        let events = Weeks::of(3);
+        let documents = folded(&events).await;
+        store.save(&Checkpoint::START, documents.clone(), &place(events.len() as u64, "all")).await.unwrap();
+        let days = days_of(&events, 0);
+        let commands = recorded(server(&ledger), async {
+            views.sums(days).await.unwrap();
+            views.each_window(days, |_| ()).await.unwrap();
+            views.each_telling_window(days, |_| ()).await.unwrap();
+            let (key, _) = documents.iter().find(|(_, view)| view.bucket().is_some()).unwrap();
+            let FlakyKey::Bucket(step, _) = key else { panic!("{key}") };
+            views.window(*step, days).await.unwrap();
+            views.by_prefix(&step.to_string()[..8], 5).await.unwrap();
+        });
+        let commands = commands.await;
+        assert!(commands.iter().any(|command| command.contains_key("aggregate")));
+        check(server(&ledger), &commands).await;
     });
 }
 

@@ -13,6 +13,7 @@ use testledger::views::mongodb::Listed;
 use testledger_projections::projection::{Projection, Recorded};
 
 /// A projection with every kind of field that a view may have, and keys that are any text.
+#[derive(Clone)]
 pub struct Samples;
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
