@@ -15,14 +15,14 @@ figures=$work/figures.txt
 
 # The benches come after the scripts: building them puts a `testledger` with test features in the place of the other.
 shows=(
-    thousand-cases thousand-cases-mongodb published-suites published-suites-mongodb run-examples
+    flaky-rules thousand-cases thousand-cases-mongodb published-suites published-suites-mongodb run-examples
     long-stream torture-sqlite tamper-sqlite fuzz-inputs
     append-mongodb ordering-mongodb torture-mongodb history-mongodb tamper-mongodb
-    projecting-killed projections-million projections-visible flaky-windows
+    projecting-killed projections-million projections-visible projections-blows flaky-windows
 )
 command_of() {
     case $1 in
-        thousand-cases | published-suites) echo "shows/$1.sh" ;;
+        flaky-rules | thousand-cases | published-suites) echo "shows/$1.sh" ;;
         thousand-cases-mongodb | published-suites-mongodb) echo "env STORE=mongodb shows/${1%-mongodb}.sh" ;;
         run-examples) echo "env WITH_TESTS=1 shows/run-examples.sh" ;;
         *) echo "cargo bench --quiet --bench ${1//-/_}" ;;
