@@ -105,7 +105,7 @@ fn a_document_can_be_read_by_people() {
         let hash = place(9, "nine").page_hash.to_string();
         let expected = doc! {
             "_id": "executions", "version": 2_i64, "build": 1_i64, "collection": "view_executions_v2_1",
-            "position": 9_i64, "page": 9_i64, "page_hash": hash, "paused": null, "epoch": 0_i64, "held": null,
+            "position": 9_i64, "page": 9_i64, "page_hash": hash, "paused": null, "epoch": 0_i64, "held": null, "setting": 0_i64,
         };
         assert_eq!(stored, expected);
     });
