@@ -44,7 +44,7 @@ const BLOWS: usize = 12;
 const EXECUTIONS: u64 = 1_500;
 /// How many workers fight for one lease, and while how many executions come.
 const FIGHTERS: usize = 3;
-const FOUGHT_OVER: u64 = 400;
+const FOUGHT_OVER: u64 = 1_500;
 /// How long nobody can take it from them.
 const HELD: Duration = Duration::from_millis(30);
 /// How often views are dropped, in each way.
