@@ -54,7 +54,7 @@ schemas-check: ## Whether the published JSON Schemas are those of the code
 bench: ## Benchmarks: ratios against a baseline in the same run
 	$(CARGO) bench --locked --package testledger --bench append --bench append_mongodb
 
-shows: ## Every figure that the project claims, measured anew (the better part of an hour)
+shows: ## Every figure that the project claims, measured anew (more than an hour)
 	shows/all.sh
 
 clean: ## Remove what was built, and the data of `services-up`
