@@ -54,6 +54,7 @@ const SHAPE: u32 = 2;
 impl Projection for FlakySteps {
     const NAME: &'static str = "flaky_steps";
     const VERSION: u32 = SHAPE + rules::sum_of_versions(rules::FOLD_RULES);
+
     type Key = FlakyKey;
     type View = FlakyView;
     type Echo = FlakyEcho;
