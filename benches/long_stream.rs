@@ -150,7 +150,7 @@ impl Case {
         let mut execution = Execution::unread(Arc::clone(&journal), id, id);
         let commands = [
             Command::Request(Box::new(request())),
-            Command::MakeReady,
+            Command::MakeReady(None),
             Command::Claim(worker),
             Command::Start(StartContent::default()),
             started(0),

@@ -37,6 +37,12 @@ pub struct Settings {
     pub store_patience: Duration,
     /// After how many losses of its worker an execution fails.
     pub max_interruptions: u32,
+    /// How long an engine that cannot be looked at (on another machine) counts as alive after its last sign of life.
+    pub lease: Duration,
+    /// How often an engine looks for executions whose engine is lost.
+    pub sweep_interval: Duration,
+    /// The file with the key for secret captures; empty: `testledger/capture.key` in the user's state folder.
+    pub capture_key: String,
     /// How often the terminal's progress is drawn anew.
     pub live_interval: Duration,
     /// Who runs the tests; empty: user@host, marked unverified.
@@ -61,6 +67,9 @@ impl Default for Settings {
             output_bytes: 16 << 20,
             store_patience: Duration::from_secs(60),
             max_interruptions: 5,
+            lease: Duration::from_secs(60),
+            sweep_interval: Duration::from_secs(5),
+            capture_key: String::new(),
             live_interval: Duration::from_millis(1000),
             actor: String::new(),
             routing: Routing::default(),
@@ -153,6 +162,33 @@ pub const SETTINGS: &[Setting] = &[
         show: |settings| settings.max_interruptions.to_string(),
     },
     Setting {
+        key: "lease",
+        meaning: "how long an engine on another machine counts as alive after its last sign of life (on MongoDB)",
+        set: |settings, text| {
+            let mut lease = Duration::ZERO;
+            duration_of(&mut lease, text)?;
+            if lease < SHORTEST_LEASE {
+                return Err("write a duration of 2s or more".to_owned());
+            }
+            settings.lease = lease;
+            Ok(())
+        },
+        show: |settings| shown(settings.lease),
+    },
+    Setting {
+        key: "sweep_interval",
+        meaning: "how often an engine looks for executions whose engine is lost, and recovers them; 0s: never",
+        set: |settings, text| duration_of(&mut settings.sweep_interval, text),
+        show: |settings| shown(settings.sweep_interval),
+    },
+    Setting {
+        key: "capture_key",
+        meaning: "the file with the key that secret captures are kept under, for recovery (default: testledger/capture.key \
+                  in $XDG_STATE_HOME or ~/.local/state; made where there is none)",
+        set: |settings, text| text_of(&mut settings.capture_key, text),
+        show: |settings| settings.capture_key.clone(),
+    },
+    Setting {
         key: "live_interval",
         meaning: "how often the terminal's progress is drawn anew",
         set: |settings, text| duration_of(&mut settings.live_interval, text),
@@ -206,6 +242,8 @@ pub const SETTINGS: &[Setting] = &[
 
 /// So many items are sure to fit into one document.
 const MOST_EMBEDDED: usize = EMBEDDING_THRESHOLD as usize;
+/// The shortest lease: shorter ones would run out under load.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
 /// The longest that a setting's duration may be: 366 days.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The longest text of a setting, in bytes.
@@ -364,7 +402,8 @@ mod tests {
 
     #[test]
     fn every_setting_can_be_set_to_what_it_shows() {
-        let mut settings = Settings { actor: "ada".into(), ..Settings::default() };
+        let mut settings =
+            Settings { actor: "ada".into(), capture_key: "key".into(), ..Settings::default() };
         for setting in SETTINGS {
             let text = setting.show(&settings);
             let before = settings.clone();

@@ -295,6 +295,7 @@ fn large_outputs() -> StepOutputs {
     let text = control_characters(3000);
     let excerpt = |stream| OutputExcerpt { stream, head: text.clone(), tail: text.clone(), sha256: Hash::ZERO };
     StepOutputs {
+        sealed_captures: Default::default(),
         message: text.clone(),
         excerpts: [OutputStream::Stdout, OutputStream::Stderr, OutputStream::Body].map(excerpt).into(),
         captures: (0..20).map(|n| (format!("name-{n}"), text.clone())).collect(),

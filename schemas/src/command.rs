@@ -34,8 +34,8 @@ pub enum Conclusion {
 pub enum Command {
     /// Let there be this execution.
     Request(Box<ExecutionRequested>),
-    /// It may be claimed.
-    MakeReady,
+    /// It may be claimed; of a case, under this claim of its suite.
+    MakeReady(Option<u64>),
     /// I take it.
     Claim(WorkerId),
     /// I give it back.
@@ -67,10 +67,20 @@ pub enum Command {
     },
     /// It was never started and shall not be.
     CancelUnstarted(CancelReason),
-    /// Its worker is lost (said by somebody else).
-    Interrupt(InterruptReason),
-    /// I go on where the lost worker stopped.
-    Recover,
+    /// Its worker is lost (said by somebody else). The epoch is that of the claim which is lost: a later one stands.
+    Interrupt {
+        /// Why.
+        reason: InterruptReason,
+        /// The claim.
+        epoch: u64,
+    },
+    /// I go on where the lost worker stopped; or, where nobody can, with another attempt.
+    Recover {
+        /// Whether another attempt is to begin.
+        restart: bool,
+        /// The running time of the attempt until it was interrupted.
+        spent_ms: u64,
+    },
 }
 
 impl Command {
@@ -87,13 +97,13 @@ impl Command {
             | Self::RecordServiceStopped(_)
             | Self::AttachArtifact(_)
             | Self::Conclude { .. }
-            | Self::Recover => true,
+            | Self::Recover { .. } => true,
             Self::Request(_)
-            | Self::MakeReady
+            | Self::MakeReady(_)
             | Self::Claim(_)
             | Self::RequestCancellation(_)
             | Self::CancelUnstarted(_)
-            | Self::Interrupt(_) => false,
+            | Self::Interrupt { .. } => false,
         }
     }
 }

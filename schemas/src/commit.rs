@@ -417,7 +417,7 @@ mod tests {
                 correlation_id: None,
                 causation_id: None,
             },
-            vec![write(1, ExecutionReady {}.into()).unwrap(), write(2, started.into()).unwrap()],
+            vec![write(1, ExecutionReady { parent_epoch: None }.into()).unwrap(), write(2, started.into()).unwrap()],
         )
         .unwrap()
     }

@@ -34,6 +34,12 @@ pub struct Cli {
 pub enum Command {
     /// Run plans, or any test command: `testledger run plan.yaml`, `testledger run -- pytest -q`
     Run(Box<RunArgs>),
+    /// Bring executions to their end whose engine was killed, or is gone
+    ///
+    /// Finished steps do not run again; a step that had begun is recorded as interrupted and, unless the plan says
+    /// `on_interrupt: fail`, runs again. `run` does the same beside its own work. Exit codes: 0, nothing was abandoned, or
+    /// everything that was has passed; 100, something did not pass; 75, something could not be recovered here and now.
+    Recover(RecoverArgs),
     /// Look at executions, cancel them, run them again
     #[command(subcommand)]
     Executions(ExecutionsCommand),
@@ -78,6 +84,21 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What is recovered.
+#[derive(Args, Debug, Default)]
+pub struct RecoverArgs {
+    /// Say what would be recovered, and do nothing (exit code 75 if there is something)
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait so long for engines on other machines that may still be alive (such as 90s; the setting `lease` says how long
+    /// they count as alive)
+    #[arg(long, value_name = "DURATION", value_parser = span_of_days)]
+    pub wait: Option<u64>,
+    /// Print JSON, one line for each execution
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which cases of a plan run.

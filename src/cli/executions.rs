@@ -9,16 +9,15 @@ use testledger_schemas::command::Command;
 use testledger_schemas::event::{CancelReason, ExecutionKind};
 use testledger_schemas::plan::Case;
 
-use crate::cli::context::{Context, git_revision, host};
+use crate::cli::context::{Context, git_revision};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lists::{LeastArgs, ListArgs, filter};
 use crate::cli::open::Existing;
 use crate::cli::run::{Output, run_all};
 use crate::engine::execution::Execution;
-use crate::engine::follow::has_ended;
-use crate::engine::journal::Journal;
+use crate::engine::journal::{Journal, SharedJournal};
 use crate::engine::request::RequestOptions;
-use crate::engine::this_process;
+use crate::event_store::SharedLog;
 use crate::event_store::patient::PatientLog;
 use crate::plan::{Selection, select};
 use crate::ports::clock::{Clock, SystemClock};
@@ -130,19 +129,10 @@ pub async fn show(context: &Context, id: &str, least: &LeastArgs, json: bool) ->
 /// # Errors
 /// [`Failure`].
 pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
-    let views = views(context).await?;
+    let existing = Existing::open(context).await?;
+    let views = views_of(&existing).await?;
     let view = views.resolve(id).await.map_err(failure)?;
-    let journal = Arc::new(Journal {
-        log: PatientLog::new(Arc::clone(views.log()), context.settings.store_patience),
-        clock: Arc::new(SystemClock),
-        worker: None,
-        ids: Arc::new(RandomIds),
-        actor: context.actor(),
-        bus: Default::default(),
-        store_patience: context.settings.store_patience,
-        own: Default::default(),
-        latencies: Default::default(),
-    });
+    let journal = journal(context, views.log());
     let root = view.parent_id.unwrap_or(view.id);
     let mut execution = Execution::load(journal, view.id, root).await?;
     if execution.state().is_final() {
@@ -150,7 +140,7 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
     }
     let events = execution.act(&[Command::RequestCancellation(CancelReason::User)]).await?;
     let is_abandoned = match execution.state().claim {
-        Some(claim) => has_ended(views.log().as_ref(), claim.worker, &this_process(&host())).await?,
+        Some(claim) => existing.fates(context).of(views.log().as_ref(), claim.worker).await?.is_some(),
         None => false,
     };
     let mut out = std::io::stdout().lock();
@@ -160,7 +150,7 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         (false, false) if is_abandoned => writeln!(
             out,
             "the cancellation of {} is requested, but its engine has ended without finishing it: it stays {} until it is \
-             recovered, which is not built yet",
+             recovered: `testledger recover` does that at once",
             view.id, view.status
         )?,
         (false, false) => {
@@ -168,6 +158,21 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Passed)
+}
+
+/// A journal for what a person does through a command.
+pub fn journal(context: &Context, log: &SharedLog) -> SharedJournal {
+    Arc::new(Journal {
+        log: PatientLog::new(Arc::clone(log), context.settings.store_patience),
+        clock: Arc::new(SystemClock),
+        worker: None,
+        ids: Arc::new(RandomIds),
+        actor: context.actor(),
+        bus: Default::default(),
+        store_patience: context.settings.store_patience,
+        own: Default::default(),
+        latencies: Default::default(),
+    })
 }
 
 /// Runs an execution again, as a new one that is linked to it: a verdict is never taken back.

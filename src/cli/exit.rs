@@ -17,6 +17,8 @@ pub enum Exit {
     NothingToRun = 4,
     /// A bug of this program, or of the system below it.
     Internal = 70,
+    /// Something could not be done here and now, and may be later, or elsewhere.
+    NotNow = 75,
     /// A service did not become ready.
     SetupFailed = 96,
     /// Tests failed.
@@ -38,6 +40,7 @@ Exit codes:
   2    bad usage, plan or setting
   4    nothing to run
   70   internal error
+  75   something could not be recovered here and now
   96   set-up failed (a service did not become ready)
   100  tests failed
   110  output not written
@@ -98,7 +101,7 @@ impl From<ExecutionError> for Failure {
             | ExecutionError::StepExecution { .. }
             | ExecutionError::StateTransition(_)
             | ExecutionError::Refused { .. }
-            | ExecutionError::Interrupted { .. }
+            | ExecutionError::WorkerLost(_)
             | ExecutionError::Internal(_) => Exit::Internal,
         };
         Self::new(exit, error)

@@ -18,12 +18,14 @@ mod plan;
 mod plans;
 mod project;
 mod projections;
+mod recover;
 mod replay;
 pub mod result;
 mod run;
 mod schema;
 mod settings;
 mod trace;
+mod vault;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -85,6 +87,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Settings => settings::print(&Context::here(cli.store)?),
         Command::Run(args) => run::run(Context::here(cli.store)?, &args).await,
+        Command::Recover(args) => recover::recover(Context::here(cli.store)?, &args).await,
         Command::Trace(args) => trace::show(&Context::here(cli.store)?, &args).await,
         Command::Flaky(args) => flaky::flaky(&Context::here(cli.store)?, &args).await,
         Command::Project(args) => project::project(&Context::here(cli.store)?, &args).await,

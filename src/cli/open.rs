@@ -11,13 +11,18 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Sequencing;
 use crate::cli::context::{self, Context};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::project;
-use crate::engine::{Engine, Parts, this_process};
+use crate::cli::{project, recover, vault};
+use crate::engine::fate::Fates;
+use crate::engine::recovery::OpenWork;
+use crate::engine::{Engine, Parts};
 use crate::event_store::SharedLog;
-use crate::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
+use crate::event_store::leases::SharedLeases;
+use crate::event_store::leases::file::FileLeases;
+use crate::event_store::mongodb::{MongoAddress, MongoLeases, MongoLog, MongoStore};
 use crate::event_store::sqlite::SqliteLog;
 use crate::ports::clock::SystemClock;
 use crate::ports::ids::RandomIds;
+use crate::ports::process::this_process;
 use crate::settings::address;
 use crate::steps::http::HttpClient;
 use crate::steps::spawner::Spawner;
@@ -74,6 +79,29 @@ impl Home {
         };
         let opened = opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))?;
         Ok(opened.with_threshold(threshold))
+    }
+
+    /// The leases of engines beside this log.
+    fn leases(&self, context: &Context) -> SharedLeases {
+        match self {
+            Self::File(path) => {
+                let mut folder = path.clone().into_os_string();
+                folder.push("-workers");
+                FileLeases::new(PathBuf::from(folder))
+            }
+            Self::Database(store) => {
+                MongoLeases::new(store.clone(), FileLeases::new(context.state_folder().join("workers")))
+            }
+        }
+    }
+
+    /// The executions' views beside this log.
+    async fn views(&self, log: SharedLog) -> Result<Views, Failure> {
+        let opened = match self {
+            Self::File(path) => Views::sqlite(log, path).await,
+            Self::Database(store) => Views::mongodb(log, &store.database()).await,
+        };
+        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
     }
 
     /// Opens the log if there is one.
@@ -140,12 +168,13 @@ impl Existing {
     /// # Errors
     /// [`Failure`] if they cannot be opened.
     pub async fn views(&self) -> Result<Views, Failure> {
-        let log = Arc::clone(&self.log);
-        let opened = match &self.home {
-            Home::File(path) => Views::sqlite(log, path).await,
-            Home::Database(store) => Views::mongodb(log, &store.database()).await,
-        };
-        opened.map_err(|error| Failure::new(Exit::StoreUnavailable, error))
+        self.home.views(Arc::clone(&self.log)).await
+    }
+
+    /// What this process can know of other engines; nothing is done about it.
+    #[must_use]
+    pub fn fates(&self, context: &Context) -> Fates {
+        Fates::only_looking(self.home.leases(context), this_process(&context::host()))
     }
 
     /// The statistics of steps beside the log, as they are.
@@ -192,6 +221,8 @@ pub struct Running {
     pub log: SharedLog,
     /// The store, where it was given as a flag.
     pub store_flag: Option<String>,
+    /// Where abandoned executions are found.
+    pub open_work: Arc<dyn OpenWork>,
     spawner: Arc<Spawner>,
     projecting: Option<Projecting>,
 }
@@ -239,6 +270,8 @@ impl Running {
             ids: Arc::new(RandomIds),
             launcher: spawner.clone(),
             http: HttpClient::new(),
+            leases: home.leases(context),
+            vault: vault::of(context),
             settings: context.settings.clone(),
             actor: context.actor(),
             environment: context.environment.clone(),
@@ -254,15 +287,18 @@ impl Running {
             }
             Home::Database(_) => None,
         };
-        Ok(Self { engine, log, store_flag: context.store_flag.clone(), spawner, projecting })
+        let open_work = Arc::new(recover::Work::of(home.views(Arc::clone(&log)).await?));
+        Ok(Self { engine, log, store_flag: context.store_flag.clone(), open_work, spawner, projecting })
     }
 
-    /// Ends the engine in good order: its last append, then the spawner, then the log.
+    /// Ends the engine in good order: the spawner, then its last append (whoever reads it may rely on that nothing of this
+    /// engine is alive), then the log.
     pub async fn stop(self) {
+        self.spawner.close().await;
         if let Err(error) = self.engine.shut_down().await {
             tracing::warn!(%error, "the engine's end is not recorded");
         }
-        self.spawner.close().await;
+        self.engine.give_up_lease().await;
         if let Some(projecting) = self.projecting {
             projecting.end().await;
         }

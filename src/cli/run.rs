@@ -14,11 +14,13 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::follow::Follower;
 use crate::cli::open::Running;
 use crate::cli::plans;
+use crate::cli::recover;
 use crate::cli::result::RunResult;
 use crate::engine::Engine;
 use crate::engine::execution::Execution;
 use crate::engine::request::RequestOptions;
 use crate::engine::stop::Stop;
+use crate::engine::sweeper::Sweeper;
 use crate::report::junit_write;
 use crate::report::model::RunReport;
 use crate::report::terminal::{Closing, Progress, View};
@@ -85,6 +87,7 @@ pub async fn run_all(
     let running = Running::start(context).await?;
     let stop = Stop::default();
     let signals = listen(stop.clone())?;
+    let sweeper = recover::beside(&running);
     let mut reports = vec![];
     let mut worst = Exit::Passed;
     for plan in plans {
@@ -103,12 +106,26 @@ pub async fn run_all(
             }
         }
     }
+    if let Some(sweeper) = sweeper {
+        finish(sweeper, &stop).await;
+    }
     signals.abort();
     running.stop().await;
     if let Some(path) = output.junit {
         write_junit(path, &reports)?;
     }
     Ok(worst)
+}
+
+/// What the sweeper has begun is brought to its end; or left, when somebody wants to stop.
+async fn finish(sweeper: Sweeper, stop: &Stop) {
+    if stop.reason().is_some() {
+        return sweeper.leave();
+    }
+    tokio::select! {
+        () = sweeper.end() => {}
+        () = stop.token().cancelled() => {}
+    }
 }
 
 /// The codes from good to bad; whatever is not listed is worse than all.

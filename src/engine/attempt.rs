@@ -2,13 +2,14 @@
 //! follows from it is done.
 
 mod due;
+pub mod resume;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use testledger_schemas::command::{Command, Conclusion};
-use testledger_schemas::plan::{Case, Step};
+use testledger_schemas::plan::Case;
 use testledger_schemas::{Plan, StepOutcome};
 use tokio::time::Instant;
 
@@ -43,12 +44,16 @@ pub struct Attempt<'a> {
     execution: &'a mut Execution,
     stop: &'a Stop,
     number: u32,
+    /// The claim of its suite under which it is made ready.
+    parent_epoch: Option<u64>,
     /// The case's environment, or why it cannot be made.
     environment: Result<BTreeMap<String, String>, String>,
     scope: Scope,
     redactor: Redactor,
     granted: Instant,
     began: Instant,
+    /// What the attempt had taken when it was interrupted.
+    spent: Duration,
     moments: Moments,
     /// What the engine cost until the first step was spawned.
     start_overhead: Option<Duration>,
@@ -63,6 +68,7 @@ impl<'a> Attempt<'a> {
         execution: &'a mut Execution,
         stop: &'a Stop,
         number: u32,
+        parent_epoch: Option<u64>,
         granted: Instant,
     ) -> Self {
         let facts = [
@@ -88,10 +94,12 @@ impl<'a> Attempt<'a> {
             execution,
             stop,
             number,
+            parent_epoch,
             environment,
             scope,
             granted,
             began: Instant::now(),
+            spent: Duration::ZERO,
             moments: Moments::default(),
             start_overhead: None,
         }
@@ -101,7 +109,7 @@ impl<'a> Attempt<'a> {
     pub async fn begin(&mut self) -> Result<Option<Due<'a>>, ExecutionError> {
         let due = self.due(0, 1)?;
         let commands = [
-            Command::MakeReady,
+            Command::MakeReady(self.parent_epoch),
             Command::Claim(self.engine.worker()),
             Command::Start(record::place(&self.engine.place, &self.redactor)),
             self.start_step(&due, 0),
@@ -117,7 +125,7 @@ impl<'a> Attempt<'a> {
     /// Carries out one step after the other until there is a verdict.
     pub async fn run(mut self, mut due: Due<'a>) -> Result<AttemptEnd, ExecutionError> {
         loop {
-            let end = self.carry_out(&due).await;
+            let end = self.carry_out(&due).await?;
             for chunk in record::reported(&due.run, &end.reported) {
                 if let Acted::Lost = self.act(&[Command::ReportResults(Box::new(chunk))]).await? {
                     return Ok(AttemptEnd::Over);
@@ -134,7 +142,8 @@ impl<'a> Attempt<'a> {
     /// is over.
     async fn after(&mut self, due: &Due<'a>, end: StepEnd) -> Result<Option<Due<'a>>, ExecutionError> {
         let out_of_time = end.outcome == StepOutcome::Timeout && self.time_left() == Some(Duration::ZERO);
-        let finish = Command::FinishStep(Box::new(record::finished(due.run.clone(), &end, !out_of_time)));
+        let sealed = self.sealed(&end);
+        let finish = Command::FinishStep(Box::new(record::finished(due.run.clone(), &end, sealed, !out_of_time)));
         match end.outcome {
             StepOutcome::Passed | StepOutcome::Skipped => self.go_on(end, finish).await,
             StepOutcome::Cancelled => self.cancelled(Some(finish)).await,
@@ -147,13 +156,18 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Secret captures as the log keeps them, so that a recovery has them.
+    fn sealed(&self, end: &StepEnd) -> BTreeMap<String, String> {
+        let (vault, id) = (&self.engine.vault, self.execution.id());
+        let secret = end.captures.iter().filter(|(_, captured)| captured.secret);
+        let ids = &*self.engine.journal.ids;
+        secret.filter_map(|(name, it)| Some((name.clone(), vault.seal(id, name, &it.value, ids)?))).collect()
+    }
+
     /// The step did what it should: the next one, in the same append.
     async fn go_on(&mut self, end: StepEnd, finish: Command) -> Result<Option<Due<'a>>, ExecutionError> {
         for (name, captured) in end.captures {
-            if captured.secret {
-                self.redactor.learn(captured.value.as_str().unwrap_or(&captured.value.to_string()));
-            }
-            self.scope.captures.insert(name, captured.value);
+            self.capture(name, captured.value, captured.secret);
         }
         let index = self.execution.state().next_step + 1;
         if index as usize >= self.case.steps.len() {
@@ -171,6 +185,14 @@ impl<'a> Attempt<'a> {
             Acted::Cancelling => self.cancelled(Some(finish)).await,
             Acted::Lost => Ok(None),
         }
+    }
+
+    /// A value for later steps.
+    fn capture(&mut self, name: String, value: serde_json::Value, is_secret: bool) {
+        if is_secret {
+            self.redactor.learn(value.as_str().unwrap_or(&value.to_string()));
+        }
+        self.scope.captures.insert(name, value);
     }
 
     /// The step failed: once more after its wait, or the end of the attempt.
@@ -192,7 +214,13 @@ impl<'a> Attempt<'a> {
         if self.execution.state().halted.is_some() {
             return self.conclude(None, Conclusion::Finished).await;
         }
-        self.wait_before(due.step, self.execution.state().step_attempts + 1).await;
+        let wait = due.step.retries.wait_before_ms(self.execution.state().step_attempts + 1);
+        self.wait(Duration::from_millis(wait)).await;
+        self.start_again(index, vec![]).await
+    }
+
+    /// Starts one more attempt of a step, unless time has run out or it shall stop.
+    async fn start_again(&mut self, index: u32, mut commands: Vec<Command>) -> Result<Option<Due<'a>>, ExecutionError> {
         if self.stop.reason().is_some() {
             return self.cancelled(None).await;
         }
@@ -200,7 +228,8 @@ impl<'a> Attempt<'a> {
             return self.conclude(None, Conclusion::TimedOut).await;
         }
         let next = self.due(index, self.execution.state().step_runs + 1)?;
-        match self.act(&[self.start_step(&next, index)]).await? {
+        commands.push(self.start_step(&next, index));
+        match self.act(&commands).await? {
             Acted::Done => Ok(Some(next)),
             Acted::Cancelling => self.cancelled(None).await,
             Acted::Lost => Ok(None),
@@ -208,8 +237,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Waits before an attempt of a step, but not beyond the attempt's own time, and not once it shall stop.
-    async fn wait_before(&self, step: &Step, step_attempt: u32) {
-        let wait = Duration::from_millis(step.retries.wait_before_ms(step_attempt));
+    async fn wait(&self, wait: Duration) {
         let wait = self.time_left().map_or(wait, |left| wait.min(left));
         tokio::select! {
             biased;
@@ -235,7 +263,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn verdict(&self, conclusion: Conclusion) -> Command {
-        Command::Conclude { conclusion, duration_ms: ms(self.began.elapsed()), cases: Default::default() }
+        Command::Conclude { conclusion, duration_ms: ms(self.spent + self.began.elapsed()), cases: Default::default() }
     }
 
     fn over(&self) -> AttemptEnd {
@@ -250,7 +278,7 @@ impl<'a> Attempt<'a> {
 
     /// What is left of the attempt's running time; none if it is not bounded.
     fn time_left(&self) -> Option<Duration> {
-        self.case.timeout_ms.map(|timeout| Duration::from_millis(timeout).saturating_sub(self.began.elapsed()))
+        self.case.timeout_ms.map(|timeout| Duration::from_millis(timeout).saturating_sub(self.spent + self.began.elapsed()))
     }
 
     async fn act(&mut self, commands: &[Command]) -> Result<Acted, ExecutionError> {

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use testledger_schemas::command::Command;
 use testledger_schemas::plan::Case;
-use testledger_schemas::{Plan, Timestamp};
+use testledger_schemas::{ExecutionStatus, Plan, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::engine::Engine;
 use crate::engine::attempt::Attempt;
+use crate::engine::attempt::resume::resume;
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
+use crate::engine::follow::{self, Followed};
 use crate::engine::stop::Stop;
+use crate::engine::{Engine, MAX_TURNS};
 
 /// What became of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +45,7 @@ pub async fn run_alone(
     let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
     // Another engine may have begun it, and its next attempt may not be due yet.
     wait_until(engine, execution.state().retry_at, stop).await;
-    while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop, Instant::now()).await? {
+    while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop, Grant::alone()).await? {
         wait_until(engine, Some(not_before), stop).await;
     }
     Ok(())
@@ -58,29 +60,85 @@ async fn wait_until(engine: &Engine, due: Option<Timestamp>, stop: &Stop) {
     }
 }
 
-/// Runs one attempt, from the slot to the verdict. `handed_out` is when it was decided that it is to run now: where the
-/// slot is free, that is when it was granted.
+/// Under what an attempt is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    /// The claim of the suite; none for what belongs to no suite.
+    pub parent_epoch: Option<u64>,
+    /// When it was decided that it is to run now: where a slot is free, that is when it was granted.
+    pub handed_out: Instant,
+}
+
+impl Grant {
+    /// For what belongs to no suite.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self { parent_epoch: None, handed_out: Instant::now() }
+    }
+}
+
+/// Runs one attempt, from the slot to the verdict; goes on with one that was interrupted.
 ///
 /// # Errors
-/// [`ExecutionError`] if the log cannot be read or written.
+/// [`ExecutionError`] if the log cannot be read or written, or this engine may not work any more.
 pub async fn attempt(
     engine: &Arc<Engine>,
     plan: &Plan,
     case: &Case,
     execution: &mut Execution,
     stop: &Stop,
-    handed_out: Instant,
+    grant: Grant,
 ) -> Result<AttemptEnd, ExecutionError> {
-    let (_slot, granted) = slot(engine, handed_out).await?;
+    let (_slot, granted) = slot(engine, grant.handed_out).await?;
     if execution.state().status.is_none() {
         execution.refresh().await?;
+    }
+    for _ in 0..MAX_TURNS {
+        let is_foreign = execution.state().claim.is_some_and(|claim| claim.worker != engine.worker());
+        if is_foreign && follow::until_released(engine, execution, stop).await? == Followed::GivenUp {
+            return Ok(AttemptEnd::Over);
+        }
+        let end = one_attempt(engine, plan, case, execution, stop, grant.parent_epoch, granted).await?;
+        let state = execution.state();
+        if end != AttemptEnd::Over || state.is_final() || grant.parent_epoch.is_none() {
+            return Ok(end);
+        }
+        // Somebody had it, or wanted it to stop, in that very moment. A suite's case is brought to its end; but not by one
+        // who has lost the suite.
+        execution.refresh().await?;
+        if execution.state().parent_epoch > grant.parent_epoch {
+            return Ok(AttemptEnd::Over);
+        }
+    }
+    Err(ExecutionError::Internal(format!("execution {} changed hands {MAX_TURNS} times", execution.id())))
+}
+
+async fn one_attempt(
+    engine: &Arc<Engine>,
+    plan: &Plan,
+    case: &Case,
+    execution: &mut Execution,
+    stop: &Stop,
+    parent_epoch: Option<u64>,
+    granted: Instant,
+) -> Result<AttemptEnd, ExecutionError> {
+    let state = execution.state();
+    if state.is_final() {
+        return Ok(AttemptEnd::Over);
+    }
+    if state.status == Some(ExecutionStatus::Running) {
+        return resume(engine, plan, case, execution, stop, parent_epoch, granted).await;
     }
     if let Some(reason) = stop.reason() {
         execution.act(&[Command::RequestCancellation(reason)]).await?;
         return Ok(AttemptEnd::Over);
     }
-    let number = execution.state().attempt + 1;
-    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, granted);
+    // One that is not due yet: somebody else has begun it, or has recovered it first.
+    if let Some(not_before) = state.retry_at.filter(|due| *due > engine.journal.now()) {
+        return Ok(AttemptEnd::Retry { not_before });
+    }
+    let number = state.attempt + 1;
+    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, parent_epoch, granted);
     let Some(due) = attempt.begin().await? else { return Ok(AttemptEnd::Over) };
     attempt.run(due).await
 }

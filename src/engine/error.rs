@@ -2,7 +2,7 @@
 
 use testledger_schemas::commit::SealError;
 use testledger_schemas::upcast::UnreadableEvent;
-use testledger_schemas::{ExecutionId, StateTransitionError, WorkerId};
+use testledger_schemas::{ExecutionId, StateTransitionError};
 
 use crate::event_store::StoreError;
 use crate::execution::Refusal;
@@ -55,17 +55,9 @@ pub enum ExecutionError {
     /// The plan of an execution is not where the log says.
     #[error("the plan {0} is missing from the artifacts, or cannot be read")]
     PlanMissing(testledger_schemas::Hash),
-    /// The engine that had the execution is gone, and nobody can go on with it yet.
-    #[error(
-        "execution {execution} was interrupted: its engine, worker {worker}, has ended without finishing it. Going on with \
-         an interrupted execution is not built yet; run the plan again with another idempotency key, or without one"
-    )]
-    Interrupted {
-        /// The execution.
-        execution: ExecutionId,
-        /// The engine that had it.
-        worker: WorkerId,
-    },
+    /// This engine may not work any more: its lease has run out, or the process that starts its commands is gone.
+    #[error("this engine can go on with nothing: {0}. What it had begun can be recovered (`testledger recover`)")]
+    WorkerLost(String),
     /// A bug of this program.
     #[error("internal error: {0}")]
     Internal(String),

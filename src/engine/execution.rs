@@ -2,8 +2,8 @@
 
 use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::commit::{Commit, StreamHead};
-use testledger_schemas::ids::EventId;
-use testledger_schemas::{Event, ExecutionId};
+use testledger_schemas::ids::{EventId, WorkerId};
+use testledger_schemas::{Event, ExecutionId, Timestamp};
 
 use crate::engine::error::ExecutionError;
 use crate::engine::journal::{AppendRefused, Place, SharedJournal};
@@ -22,6 +22,13 @@ pub struct Execution {
     state: State,
     head: StreamHead,
     last_event: Option<EventId>,
+    /// The epoch of the claim that was taken through this very value: whatever is said under another is refused, even
+    /// where the same worker has taken the execution anew since.
+    held: Option<u64>,
+    /// The engine that wrote last; none where nobody but persons has.
+    writer: Option<WorkerId>,
+    /// When an engine wrote last.
+    heard_at: Option<Timestamp>,
 }
 
 impl Execution {
@@ -29,7 +36,7 @@ impl Execution {
     /// the execution itself.
     #[must_use]
     pub fn unread(journal: SharedJournal, id: ExecutionId, root: ExecutionId) -> Self {
-        Self { id, root, journal, state: State::initial(), head: StreamHead::EMPTY, last_event: None }
+        Self { id, root, journal, state: State::initial(), head: StreamHead::EMPTY, last_event: None, held: None, writer: None, heard_at: None }
     }
 
     /// An execution, loaded from the log.
@@ -52,6 +59,24 @@ impl Execution {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The root execution: the suite's, or the execution itself.
+    #[must_use]
+    pub fn root(&self) -> ExecutionId {
+        self.root
+    }
+
+    /// The engine whose business it is: the one that has the claim, or the last that wrote.
+    #[must_use]
+    pub fn owner(&self) -> Option<WorkerId> {
+        self.state.claim.map(|claim| claim.worker).or(self.writer)
+    }
+
+    /// When an engine wrote last, as far as the log was read; what was written through this value is not counted.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<Timestamp> {
+        self.heard_at
     }
 
     /// Folds what others have appended. Returns whether there was anything.
@@ -79,6 +104,10 @@ impl Execution {
         }
         self.head = commit.head();
         self.last_event = commit.events.last().map(|event| event.event_id);
+        if commit.worker.is_some() {
+            self.writer = commit.worker;
+            self.heard_at = Some(commit.recorded_at);
+        }
         Ok(())
     }
 
@@ -92,7 +121,7 @@ impl Execution {
     /// [`ExecutionError`].
     pub async fn act(&mut self, commands: &[Command]) -> Result<Vec<Event>, ExecutionError> {
         for _ in 0..MAX_CONFLICTS {
-            let (events, state) = match self.decide_all(commands) {
+            let (events, state, held) = match self.decide_all(commands) {
                 Ok(decided) => decided,
                 Err(refusal) => {
                     if self.refresh().await? {
@@ -104,12 +133,14 @@ impl Execution {
             if events.is_empty() {
                 return Ok(events);
             }
-            match self.journal.append(self.place(&state), events).await {
+            match self.journal.append(self.place(held, &state), events).await {
                 Ok(appended) => {
                     if self.state.status.is_some() && self.state.status != state.status {
                         self.journal.latencies.transitions.add(appended.took);
                     }
                     self.state = state;
+                    self.held = held;
+                    self.writer = self.journal.worker.or(self.writer);
                     self.head = appended.head;
                     self.last_event = appended.last_event;
                     return Ok(appended.events.to_vec());
@@ -123,31 +154,33 @@ impl Execution {
         Err(ExecutionError::Internal(format!("execution {}: {MAX_CONFLICTS} conflicts in a row", self.id)))
     }
 
-    /// Decides the commands one after the other, each on the state the one before has led to.
-    fn decide_all(&self, commands: &[Command]) -> Result<(Vec<Event>, State), Refusal> {
-        let mut state = self.state.clone();
+    /// Decides the commands one after the other, each on the state the one before has led to. The answer holds the claim
+    /// that is held then.
+    fn decide_all(&self, commands: &[Command]) -> Result<(Vec<Event>, State, Option<u64>), Refusal> {
+        let (mut state, mut held) = (self.state.clone(), self.held);
         let mut events = vec![];
         for command in commands {
-            let asked = Asked { command: command.clone(), authority: self.authority(&state), now: self.journal.now() };
+            let authority = self.journal.worker.zip(held).map(|(worker, epoch)| Authority { worker, epoch });
+            let asked = Asked { command: command.clone(), authority, now: self.journal.now() };
             let decided = decide(&state, &asked)?;
-            decided.iter().for_each(|event| evolve(&mut state, event));
+            for event in &decided {
+                if let Event::ExecutionClaimed(claimed) = event {
+                    held = Some(claimed.epoch);
+                }
+                evolve(&mut state, event);
+            }
             events.extend(decided);
         }
-        Ok((events, state))
+        Ok((events, state, held))
     }
 
-    /// The claim under which this engine speaks: its own, if it has one.
-    fn authority(&self, state: &State) -> Option<Authority> {
-        let own = state.claim.filter(|claim| Some(claim.worker) == self.journal.worker);
-        own.map(|claim| Authority { worker: claim.worker, epoch: claim.epoch })
-    }
-
-    fn place(&self, after: &State) -> Place {
-        let epoch = |state: &State| self.authority(state).map(|authority| authority.epoch);
+    /// Where it is appended, and under which claim: the one that is held, if it is the current one before or after it.
+    fn place(&self, held: Option<u64>, after: &State) -> Place {
+        let is_current = |epoch: &u64| [&self.state, after].iter().any(|it| it.claim.is_some_and(|it| it.epoch == *epoch));
         Place {
             stream: self.id.into(),
             head: self.head,
-            claim_epoch: epoch(&self.state).or_else(|| epoch(after)),
+            claim_epoch: held.filter(is_current),
             correlation_id: Some(self.root),
             causation_id: self.last_event,
         }

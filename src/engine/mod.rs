@@ -7,37 +7,47 @@ mod attempt;
 pub mod case;
 pub mod error;
 pub mod execution;
+pub mod fate;
 pub mod follow;
+pub mod lease;
 pub mod journal;
 pub mod overhead;
+pub mod past;
 pub mod record;
+pub mod recovery;
 pub mod request;
 pub mod schedule;
 pub mod services;
 pub mod stop;
 pub mod suite;
+pub mod sweeper;
+pub mod vault;
 pub mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use testledger_schemas::commit::{CommitId, StreamHead};
-use testledger_schemas::event::{StartContent, WorkerContent, WorkerStarted, WorkerStopped};
+use testledger_schemas::event::{StartContent, WorkerStarted, WorkerStopped};
 use testledger_schemas::ids::{StreamId, WorkerId};
 use testledger_schemas::page::Anchor;
 use testledger_schemas::{Event, ExecutionId, Plan};
 use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
+use crate::engine::fate::Fates;
 use crate::engine::follow::Followed;
 use crate::engine::journal::{AppendLatencies, AppendRefused, Journal, OwnCommits, Place, SharedJournal};
 use crate::engine::overhead::Overheads;
 use crate::engine::request::Requests;
 use crate::engine::stop::Stop;
+use crate::engine::vault::Vault;
 use crate::engine::watch::Watched;
 use crate::event_store::SharedLog;
+use crate::event_store::leases::SharedLeases;
 use crate::event_store::patient::PatientLog;
 use crate::execution::Refusal;
 use crate::ports::clock::SharedClock;
@@ -63,6 +73,10 @@ pub struct Parts {
     pub launcher: SharedLauncher,
     /// Sends HTTP requests.
     pub http: HttpClient,
+    /// The leases of engines.
+    pub leases: SharedLeases,
+    /// Keeps secret captures for a recovery.
+    pub vault: Vault,
     /// Settings.
     pub settings: Settings,
     /// Who causes what is appended.
@@ -83,8 +97,11 @@ pub struct Engine {
     pub journal: SharedJournal,
     /// What it costs.
     pub overheads: Overheads,
+    /// Fires when this engine may not work any more.
+    pub lost: CancellationToken,
     worker: WorkerId,
-    process: WorkerStarted,
+    fates: Fates,
+    vault: Vault,
     launcher: SharedLauncher,
     http: HttpClient,
     redactor: Redactor,
@@ -127,7 +144,9 @@ impl Engine {
             journal: Arc::clone(&journal),
             overheads: Overheads::default(),
             worker,
-            process: parts.process.clone(),
+            lost: CancellationToken::new(),
+            fates: Fates::new(Arc::clone(&parts.leases), parts.process.clone()),
+            vault: parts.vault,
             launcher: parts.launcher,
             http: parts.http,
             redactor: Redactor::new(secrets),
@@ -138,9 +157,15 @@ impl Engine {
             requested: Requests::default(),
         });
         watch::follow(Arc::clone(&journal), watched, from_page);
+        lease::keep(&engine, parts.leases, &parts.process).await?;
         engine.append_own(parts.process.into()).await?;
         journal.settled().await?;
         Ok(engine)
+    }
+
+    /// Why this engine may not work any more.
+    fn lost_error(&self) -> ExecutionError {
+        ExecutionError::WorkerLost("its lease has run out, or another engine has declared it lost".to_owned())
     }
 
     /// The bus on which this engine tells what it does.
@@ -217,6 +242,14 @@ impl Engine {
         self.append_own(WorkerStopped {}.into()).await
     }
 
+    /// Gives this engine's lease up: after its last append. It would run out by itself.
+    pub async fn give_up_lease(&self) {
+        self.lost.cancel();
+        if let Err(error) = self.fates.give_up(self.worker).await {
+            tracing::debug!(%error, "the lease is left to run out");
+        }
+    }
+
     async fn append_own(&self, event: Event) -> Result<CommitId, ExecutionError> {
         let mut head = self.head.lock().await;
         let stream = StreamId::from(self.worker);
@@ -247,32 +280,4 @@ impl Engine {
         let bus = self.journal.bus.clone();
         Arc::new(move |output| bus.publish(Update::Output(output)))
     }
-}
-
-/// This process, as the log names it.
-#[must_use]
-pub fn this_process(host: &str) -> WorkerStarted {
-    let pid = std::process::id();
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    WorkerStarted {
-        pid,
-        boot_id: boot_id.trim().to_owned(),
-        started_ticks: started_ticks(pid).unwrap_or(0),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        content: WorkerContent { host: host.to_owned() }.into(),
-    }
-}
-
-/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat` (`proc(5)`); none if there is no such
-/// process, or it has ended and only waits for its parent.
-#[must_use]
-pub fn started_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, field 2, may hold blanks and parentheses: count from behind its last one.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace();
-    if fields.next().is_some_and(|state| state == "Z" || state == "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }

@@ -17,9 +17,14 @@ const MAX_MESSAGE_BYTES: usize = 16 << 10;
 /// The most an event keeps of captured values together, in bytes.
 pub const MAX_CAPTURE_BYTES: usize = 256 << 10;
 
-/// The event of a step's end. `will_retry` says whether the worker would try again.
+/// The event of a step's end, with its secret captures as they may be kept. `will_retry` says whether the worker would try again.
 #[must_use]
-pub fn finished(run: StepRun, end: &StepEnd, will_retry: bool) -> StepFinished {
+pub fn finished(
+    run: StepRun,
+    end: &StepEnd,
+    sealed_captures: BTreeMap<String, String>,
+    will_retry: bool,
+) -> StepFinished {
     let message = end.error.as_ref().map(|error| cut(&error.message, MAX_MESSAGE_BYTES)).unwrap_or_default();
     let error = end.error.as_ref().map(|error| StepErrorFacts { kind: error.kind, fingerprint: fingerprint(&message) });
     StepFinished {
@@ -39,6 +44,7 @@ pub fn finished(run: StepRun, end: &StepEnd, will_retry: bool) -> StepFinished {
             message,
             excerpts: end.excerpts.clone(),
             captures: recorded_captures(end),
+            sealed_captures,
             expectations: bounded(end.expectations.iter().cloned(), MAX_MESSAGE_BYTES),
         }
         .into(),

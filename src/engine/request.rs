@@ -79,7 +79,7 @@ impl Engine {
         if plan.is_suite && !root.state().is_final() {
             self.request_children(plan, (plan_hash, body), options, id).await?;
         }
-        match root.act(&[Command::MakeReady]).await {
+        match root.act(&[Command::MakeReady(None)]).await {
             // Somebody may have cancelled it meanwhile.
             Ok(_) | Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {}
             Err(error) => return Err(error),
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Asks for the children, again and again until all are there: a child with the same request counts as asked for.
-    async fn request_children(
+    pub(crate) async fn request_children(
         self: &Arc<Self>,
         plan: &Plan,
         hashes: (Hash, Hash),

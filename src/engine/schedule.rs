@@ -49,6 +49,12 @@ impl Schedule {
         self.ready.insert((Reverse(self.priorities[case]), case));
     }
 
+    /// A case has begun, whoever began it: it is not handed out any more.
+    pub fn begun(&mut self, case: usize) {
+        self.waiting.remove(&case);
+        self.ready.remove(&(Reverse(self.priorities[case]), case));
+    }
+
     /// The most urgent case that may start; of equals, the first in the plan.
     pub fn take_next(&mut self) -> Option<usize> {
         self.ready.pop_first().map(|(_, case)| case)

@@ -1,30 +1,33 @@
 //! A suite: services up, cases side by side in their order, services down, one verdict.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use testledger_schemas::command::{Command, Conclusion};
 use testledger_schemas::event::{CancelReason, StatusTally};
-use testledger_schemas::{ExecutionStatus, Plan, Timestamp};
+use testledger_schemas::{ExecutionId, ExecutionStatus, Plan, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engine::case::{self, AttemptEnd};
+use crate::engine::case::{self, AttemptEnd, Grant};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
+use crate::engine::past::Past;
 use crate::engine::schedule::Schedule;
 use crate::engine::services::Services;
 use crate::engine::stop::Stop;
 use crate::engine::{Engine, record};
-use crate::execution::Refusal;
+use crate::execution::{Refusal, State};
 use crate::ports::clock::ms;
 
 /// How many cancellations of cases wait for their acknowledgement at once.
 const CANCELLATIONS_AT_ONCE: usize = 512;
+/// How many cases are read at once.
+const READS_AT_ONCE: usize = 64;
 
-/// Runs a suite to its verdict.
+/// Runs a suite to its verdict; goes on with one whose worker was lost.
 ///
 /// # Errors
 /// [`ExecutionError`] if the log cannot be read or written, or another worker has the suite.
@@ -42,24 +45,67 @@ pub async fn run(
         Some(_) | None if root.state().is_final() => return Ok(()),
         Some(_) | None => {}
     }
-    let began = Instant::now();
     let stop = &stop.narrower();
-    let place = record::place(&engine.place, &engine.redactor(plan));
-    let claim = [Command::MakeReady, Command::Claim(engine.worker()), Command::Start(place)];
-    match root.act(&claim).await {
+    let past = match root.state().status {
+        Some(ExecutionStatus::Running) => Some(Past::read(&*engine.journal.log, root.id()).await?),
+        Some(_) | None => None,
+    };
+    let children = match past {
+        Some(_) => Some(load_children(engine, plan, root.id()).await?),
+        None => None,
+    };
+    let spent_ms = match (&past, &children) {
+        (Some(past), Some(children)) => past.until_heard_ms(children.iter().filter_map(Execution::heard_at).max()),
+        _ => 0,
+    };
+    let began = Instant::now();
+    match root.act(&take(engine, plan, root.state(), spent_ms)).await {
         Ok(_) => {}
         Err(ExecutionError::Refused { refusal: Refusal::Final(_), .. }) => {
             return Cases::new(engine, plan, root, stop).cancel_all(CancelReason::ParentCancelled).await.map(drop);
         }
         Err(error) => return Err(error),
     }
-    let deadline = plan.deadline_ms.map(|deadline| fire_at(stop.clone(), Duration::from_millis(deadline)));
-    let ran = run_claimed(engine, plan, root, stop).await;
+    if let Some(reason) = root.state().cancellation {
+        stop.fire(reason);
+    }
+    let since = past.and_then(|past| past.first_started_at);
+    let deadline = plan.deadline_ms.map(|deadline| {
+        let gone = since.map_or(0, |since| engine.journal.now().since_ms(since));
+        fire_at(stop.clone(), Duration::from_millis(deadline.saturating_sub(gone)))
+    });
+    let ran = run_claimed(engine, plan, root, stop, children).await;
     if let Some(deadline) = deadline {
         deadline.abort();
     }
     let (conclusion, cases) = ran?;
-    give_verdict(root, stop, conclusion, ms(began.elapsed()), cases).await
+    give_verdict(root, stop, conclusion, spent_ms.saturating_add(ms(began.elapsed())), cases).await
+}
+
+/// The commands that take a suite: from its beginning, or where a lost worker left it.
+fn take(engine: &Engine, plan: &Plan, state: &State, spent_ms: u64) -> Vec<Command> {
+    let claim = Command::Claim(engine.worker());
+    match state.status {
+        Some(ExecutionStatus::Running) if state.interrupted => {
+            vec![claim, Command::Recover { restart: false, spent_ms }]
+        }
+        Some(ExecutionStatus::Running) => vec![claim],
+        Some(_) | None => {
+            let place = record::place(&engine.place, &engine.redactor(plan));
+            vec![Command::MakeReady(None), claim, Command::Start(place)]
+        }
+    }
+}
+
+/// Every case's execution as the log has it, in the plan's order.
+async fn load_children(
+    engine: &Arc<Engine>,
+    plan: &Arc<Plan>,
+    parent: ExecutionId,
+) -> Result<Vec<Execution>, ExecutionError> {
+    let children: Vec<Execution> = plan.cases.iter().map(|case| engine.child(parent, case)).collect();
+    let loaded = children.into_iter().map(|mut child| async move { child.refresh().await.map(|_| child) });
+    stream::iter(loaded).buffered(READS_AT_ONCE).try_collect().await
 }
 
 fn fire_at(stop: Stop, after: Duration) -> tokio::task::JoinHandle<()> {
@@ -74,9 +120,16 @@ async fn run_claimed(
     plan: &Arc<Plan>,
     root: &mut Execution,
     stop: &Stop,
+    children: Option<Vec<Execution>>,
 ) -> Result<(Conclusion, StatusTally), ExecutionError> {
-    let (services, all_ready) = Services::start(engine, plan, root, stop).await?;
     let mut cases = Cases::new(engine, plan, root, stop);
+    if let Some(children) = children {
+        cases.take_up(children).await;
+        if cases.are_over() {
+            return Ok((Conclusion::Finished, cases.run().await?));
+        }
+    }
+    let (services, all_ready) = Services::start(engine, plan, root, stop).await?;
     let ran = if all_ready {
         wishing(root, stop, cases.run()).await
     } else {
@@ -133,14 +186,18 @@ async fn give_verdict(
 struct Cases<'a> {
     engine: &'a Arc<Engine>,
     plan: &'a Arc<Plan>,
-    parent: testledger_schemas::ExecutionId,
+    parent: ExecutionId,
+    /// The suite's claim, under which cases are made ready.
+    epoch: Option<u64>,
     /// Fires for the suite's reasons and for fail-fast.
     stop: Stop,
     schedule: Schedule,
     tasks: JoinSet<(usize, Execution, Result<AttemptEnd, ExecutionError>)>,
     /// The cases that wait for their next attempt, with the time it is due.
     waiting: BTreeSet<(Timestamp, usize)>,
-    /// The executions that have begun and do not run now.
+    /// The cases that were interrupted: they go on first, and whatever the suite has come to, they must end.
+    interrupted: VecDeque<usize>,
+    /// The executions that are known and do not run now.
     idle: BTreeMap<usize, Execution>,
     ended: StatusTally,
     stopping: bool,
@@ -153,15 +210,50 @@ impl<'a> Cases<'a> {
             engine,
             plan,
             parent: root.id(),
+            epoch: root.state().claim.map(|claim| claim.epoch),
             stop: stop.child(),
             schedule: Schedule::new(&plan.cases),
             tasks: JoinSet::new(),
             waiting: BTreeSet::new(),
+            interrupted: VecDeque::new(),
             idle: BTreeMap::new(),
             ended: StatusTally::new(),
             stopping: false,
             failure: None,
         }
+    }
+
+    /// Goes on with cases of which another worker has begun some.
+    async fn take_up(&mut self, children: Vec<Execution>) {
+        let mut ended = vec![];
+        for (case, execution) in children.into_iter().enumerate() {
+            let (status, retry_at) = (execution.state().status, execution.state().retry_at);
+            if execution.state().is_final() {
+                self.schedule.begun(case);
+                ended.push((case, execution));
+                continue;
+            }
+            match (status, retry_at) {
+                (Some(ExecutionStatus::Running), _) => {
+                    self.schedule.begun(case);
+                    self.interrupted.push_back(case);
+                }
+                (Some(ExecutionStatus::Retrying), Some(due)) => {
+                    self.schedule.begun(case);
+                    self.waiting.insert((due, case));
+                }
+                _ => {}
+            }
+            self.idle.insert(case, execution);
+        }
+        for (case, execution) in ended {
+            self.over(case, &execution).await;
+        }
+    }
+
+    /// Whether every case has its end.
+    fn are_over(&self) -> bool {
+        self.ended.values().sum::<u64>() == self.plan.cases.len() as u64
     }
 
     async fn run(&mut self) -> Result<StatusTally, ExecutionError> {
@@ -194,8 +286,10 @@ impl<'a> Cases<'a> {
     }
 
     fn hand_out(&mut self, jobs: usize) {
-        while !self.stopping && self.tasks.len() < jobs {
-            let Some(case) = self.schedule.take_next() else { break };
+        while self.tasks.len() < jobs {
+            let next = self.interrupted.pop_front();
+            let next = next.or_else(|| if self.stopping { None } else { self.schedule.take_next() });
+            let Some(case) = next else { break };
             let idle = self.idle.remove(&case);
             let execution = idle.unwrap_or_else(|| self.engine.requested_child(self.parent, &self.plan.cases[case]));
             self.start(case, execution);
@@ -204,10 +298,10 @@ impl<'a> Cases<'a> {
 
     fn start(&mut self, case: usize, mut execution: Execution) {
         let (engine, plan, stop) = (Arc::clone(self.engine), Arc::clone(self.plan), self.stop.child());
-        let handed_out = Instant::now();
+        let grant = Grant { parent_epoch: self.epoch, handed_out: Instant::now() };
         self.tasks.spawn(async move {
             let _watch = engine.watched.watch(execution.id(), stop.clone());
-            let ran = case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop, handed_out).await;
+            let ran = case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop, grant).await;
             (case, execution, ran)
         });
     }

@@ -32,6 +32,12 @@ impl Watched {
         Watch { watched: Arc::clone(self), execution }
     }
 
+    /// Whether it is watched.
+    #[must_use]
+    pub fn has(&self, execution: ExecutionId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&execution)
+    }
+
     fn stop_of(&self, execution: ExecutionId) -> Option<Stop> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&execution).cloned()
     }

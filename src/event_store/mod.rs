@@ -9,6 +9,7 @@
 //! 6. `data` is never erased; `content` may be, and its hash stays.
 
 pub mod faults;
+pub mod leases;
 pub mod memory;
 pub mod mongodb;
 pub mod patient;

@@ -186,7 +186,7 @@ mod tests {
                 causation_id: None,
             };
             let id = EventId(Uuid::from_u128(stream << 64 | number as u128));
-            let event = RecordedEvent::write(id, String::new(), &ExecutionReady {}.into()).unwrap();
+            let event = RecordedEvent::write(id, String::new(), &ExecutionReady { parent_epoch: None }.into()).unwrap();
             let commit =
                 Commit::seal(ExecutionId(Uuid::from_u128(stream)).into(), head, envelope, vec![event]).unwrap();
             head = commit.head();

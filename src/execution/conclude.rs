@@ -117,7 +117,7 @@ fn retries(state: &State, verdict: &Verdict) -> bool {
         | Verdict::Passed
         | Verdict::Cancelled(_) => false,
     };
-    let left = limits(state).is_some_and(|limits| state.attempt < limits.max_attempts);
+    let left = limits(state).is_some_and(|limits| state.counted_attempts() < limits.max_attempts);
     may_be_tried_again && left && state.cancellation.is_none()
 }
 
@@ -134,7 +134,7 @@ fn followed_by_retry(state: &State, event: Event, now: Timestamp) -> Vec<Event> 
             backoff_ms: limits.backoff_ms,
             backoff_factor: limits.backoff_factor,
         };
-        retries.wait_before_ms(next)
+        retries.wait_before_ms(state.counted_attempts() + 1)
     });
     vec![
         event,

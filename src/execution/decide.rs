@@ -1,10 +1,11 @@
 //! `decide`: what follows from a command. Events, or a refusal; nothing else.
 
-use testledger_schemas::command::{Authority, Command};
+use testledger_schemas::command::{Authority, Command, Conclusion};
 use testledger_schemas::event::{
     CancelReason, CancellationRequested, ClaimReleased, Event, ExecutionAborted, ExecutionCancelled, ExecutionClaimed,
     ExecutionFailed, ExecutionInterrupted, ExecutionReady, ExecutionRecovered, ExecutionRequested, ExecutionStarted,
-    FailureReason, InterruptReason, ReleaseReason, StartContent, StepFinished, StepResultsReported, StepStarted,
+    FailureReason, InterruptReason, ReleaseReason, ServiceEnd, ServiceStopped, StartContent, StepFinished, StepOutputs,
+    StepResultsReported, StepStarted,
 };
 use testledger_schemas::plan::OnInterrupt;
 use testledger_schemas::{ExecutionStatus, StepOutcome, Timestamp, WorkerId};
@@ -36,10 +37,11 @@ pub fn decide(state: &State, asked: &Asked) -> Decision {
     let status = state.status.ok_or(Refusal::NotRequested)?;
     if asked.command.needs_claim() {
         check_claim(state, status, asked.authority)?;
+        check_recovered(state, &asked.command)?;
     }
     match asked.command.clone() {
         Command::Request(_) => Err(Refusal::Nonsense("a request begins an execution")),
-        Command::MakeReady => decide_ready(state, status),
+        Command::MakeReady(parent_epoch) => decide_ready(state, status, parent_epoch),
         Command::Claim(worker) => decide_claim(state, status, worker),
         Command::ReleaseClaim(reason) => decide_release(state, reason),
         Command::Start(content) => decide_start(state, status, content),
@@ -54,8 +56,8 @@ pub fn decide(state: &State, asked: &Asked) -> Decision {
             conclude(state, status, &conclusion, duration_ms, cases, asked.now)
         }
         Command::CancelUnstarted(reason) => decide_cancel_unstarted(state, status, reason),
-        Command::Interrupt(reason) => decide_interrupt(state, status, reason),
-        Command::Recover => decide_recover(state),
+        Command::Interrupt { reason, epoch } => decide_interrupt(state, status, reason, epoch),
+        Command::Recover { restart, spent_ms } => decide_recover(state, restart, spent_ms),
     }
 }
 
@@ -70,6 +72,18 @@ fn check_claim(state: &State, status: ExecutionStatus, authority: Option<Authori
     }
 }
 
+/// What was interrupted is recovered before anything else: else nobody could tell what became of the lost worker's part.
+fn check_recovered(state: &State, command: &Command) -> Result<(), Refusal> {
+    match command {
+        Command::Recover { .. } | Command::ReleaseClaim(_) => Ok(()),
+        _ if state.interrupted => Err(Refusal::NotRecovered),
+        Command::Start(_) => Ok(()),
+        Command::Conclude { conclusion: Conclusion::Cancelled, .. } => Ok(()),
+        _ if state.restarting => Err(Refusal::NotRecovered),
+        _ => Ok(()),
+    }
+}
+
 fn decide_request(state: &State, request: &ExecutionRequested) -> Decision {
     match &state.request {
         None => Ok(vec![request.clone().into()]),
@@ -78,11 +92,16 @@ fn decide_request(state: &State, request: &ExecutionRequested) -> Decision {
     }
 }
 
-fn decide_ready(state: &State, status: ExecutionStatus) -> Decision {
+/// The epoch of the suite's claim only grows: what the present holder has made ready, one that lost the suite cannot.
+fn decide_ready(state: &State, status: ExecutionStatus, parent_epoch: Option<u64>) -> Decision {
     if state.is_final() {
         return Err(Refusal::Final(status));
     }
-    Ok(if state.ready { vec![] } else { vec![ExecutionReady {}.into()] })
+    if parent_epoch < state.parent_epoch {
+        return Err(Refusal::StaleClaim);
+    }
+    let is_so = state.ready && parent_epoch == state.parent_epoch;
+    Ok(if is_so { vec![] } else { vec![ExecutionReady { parent_epoch }.into()] })
 }
 
 fn decide_claim(state: &State, status: ExecutionStatus, worker: WorkerId) -> Decision {
@@ -108,7 +127,10 @@ fn decide_release(state: &State, reason: ReleaseReason) -> Decision {
 }
 
 fn decide_start(state: &State, status: ExecutionStatus, content: StartContent) -> Decision {
-    status.transition(ExecutionStatus::Running)?;
+    // An attempt that begins anew after a loss is no change of the status.
+    if !state.restarting {
+        status.transition(ExecutionStatus::Running)?;
+    }
     if state.cancellation.is_some() {
         return Err(Refusal::Cancelling);
     }
@@ -195,11 +217,11 @@ fn decide_cancel_unstarted(state: &State, status: ExecutionStatus, reason: Cance
 
 /// Somebody else says that the worker is lost. What had begun is ended as interrupted: every started step has exactly
 /// one end.
-fn decide_interrupt(state: &State, status: ExecutionStatus, reason: InterruptReason) -> Decision {
+fn decide_interrupt(state: &State, status: ExecutionStatus, reason: InterruptReason, epoch: u64) -> Decision {
     if state.is_final() {
         return Err(Refusal::Final(status));
     }
-    let claim = state.claim.ok_or(Refusal::StaleClaim)?;
+    let claim = state.claim.filter(|claim| claim.epoch == epoch).ok_or(Refusal::StaleClaim)?;
     if status != ExecutionStatus::Running {
         return Ok(vec![ClaimReleased { reason: ReleaseReason::WorkerLost }.into()]);
     }
@@ -207,13 +229,14 @@ fn decide_interrupt(state: &State, status: ExecutionStatus, reason: InterruptRea
     let limit = state.request.as_ref().map_or(0, |request| request.limits.max_interruptions);
     let goes_on = interruption < limit;
     let mut events: Vec<Event> = state.open_step.iter().map(|open| interrupted_step(open, goes_on)).collect();
+    events.extend(state.services.iter().map(|service| lost_service(service)));
     events.push(ExecutionInterrupted { reason, interruption, epoch: claim.epoch }.into());
     if !goes_on {
         let failed = ExecutionFailed {
             attempt: state.attempt,
             reason: FailureReason::Infrastructure,
             will_retry: false,
-            duration_ms: 0,
+            duration_ms: state.steps_ms,
             steps: state.steps.clone(),
             cases: Default::default(),
         };
@@ -227,9 +250,29 @@ fn interrupted_step(open: &OpenStep, goes_on: bool) -> Event {
     StepFinished { will_retry, ..StepFinished::bare(open.run.clone(), StepOutcome::Interrupted) }.into()
 }
 
-fn decide_recover(state: &State) -> Decision {
+/// Services end with the engine that started them.
+fn lost_service(service: &str) -> Event {
+    ServiceStopped {
+        service: service.to_owned(),
+        end: ServiceEnd::WorkerLost,
+        exit_code: None,
+        signal: None,
+        outputs: vec![],
+        content: StepOutputs::default().into(),
+    }
+    .into()
+}
+
+fn decide_recover(state: &State, restart: bool, spent_ms: u64) -> Decision {
     if !state.interrupted {
         return Err(Refusal::Nonsense("it was not interrupted"));
     }
-    Ok(vec![ExecutionRecovered { next_step: state.next_step }.into()])
+    let must_end = state.halted.is_some() || state.cancellation.is_some() || state.is_suite();
+    if restart && must_end {
+        return Err(Refusal::Nonsense("it is to end, not to begin anew"));
+    }
+    // What one recovery has given up, the next one does not find again.
+    let restart = restart || (state.restarting && !must_end);
+    let next_step = if restart { 0 } else { state.next_step };
+    Ok(vec![ExecutionRecovered { next_step, restarts: restart, spent_ms }.into()])
 }

@@ -13,7 +13,10 @@ use super::state::{Claim, OpenStep, State};
 pub fn evolve(state: &mut State, event: &Event) {
     match event {
         Event::ExecutionRequested(request) => requested(state, request),
-        Event::ExecutionReady(_) => state.ready = true,
+        Event::ExecutionReady(ready) => {
+            state.ready = true;
+            state.parent_epoch = ready.parent_epoch;
+        }
         Event::ExecutionClaimed(claimed) => claim(state, claimed),
         Event::ClaimReleased(_) => state.claim = None,
         Event::ExecutionStarted(started) => {
@@ -49,7 +52,11 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::ExecutionCancelled(cancelled) => stopped(state, ExecutionStatus::Cancelled, cancelled.reason),
         Event::ExecutionAborted(aborted) => stopped(state, ExecutionStatus::Aborted, aborted.reason),
         Event::ExecutionInterrupted(interrupted) => interrupt(state, interrupted),
-        Event::ExecutionRecovered(_) => state.interrupted = false,
+        Event::ExecutionRecovered(recovered) => {
+            state.interrupted = false;
+            state.restarts += u32::from(recovered.restarts && !state.restarting);
+            state.restarting = recovered.restarts;
+        }
         Event::HookFinished(_)
         | Event::VerdictRequested(_)
         | Event::VerdictSubmitted(_)
@@ -83,6 +90,7 @@ fn step_started(state: &mut State, started: &StepStarted) {
 
 fn step_finished(state: &mut State, finished: &StepFinished) {
     state.open_step = None;
+    state.steps_ms = state.steps_ms.saturating_add(finished.duration_ms);
     if finished.outcome != StepOutcome::Interrupted {
         state.step_attempts += 1;
     }

@@ -2,7 +2,7 @@
 
 use testledger_schemas::command::{Authority, Command, Conclusion};
 use testledger_schemas::event::{
-    ActionKind, Event, ExecutionKind, ExecutionRequested, Limits, RequestContent, StartContent, StepFinished,
+    ActionKind, Event, ExecutionKind, ExecutionRequested, InterruptReason, Limits, RequestContent, StartContent, StepFinished,
     StepInputs, StepRun, StepStarted,
 };
 use testledger_schemas::plan::{CaseType, OnInterrupt, Priority};
@@ -58,7 +58,7 @@ impl Given {
 
     /// A case that was requested and may be claimed.
     pub fn requested(self, request: ExecutionRequested) -> Self {
-        self.and(Command::Request(Box::new(request))).and(Command::MakeReady)
+        self.and(Command::Request(Box::new(request))).and(Command::MakeReady(None))
     }
 
     /// Claimed by Ada, and started.
@@ -76,6 +76,18 @@ impl Given {
     pub fn ends(self, outcome: StepOutcome) -> Self {
         let finish = self.finish(outcome);
         self.and(finish)
+    }
+
+    /// What says that the worker who has the claim is lost.
+    pub fn interrupt(&self) -> Command {
+        let epoch = self.state.claim.map_or(0, |claim| claim.epoch);
+        Command::Interrupt { reason: InterruptReason::WorkerDied, epoch }
+    }
+
+    /// Its worker is lost.
+    pub fn lost(self) -> Self {
+        let interrupt = self.interrupt();
+        self.and(interrupt)
     }
 
     pub fn due_step(&self) -> StepStarted {
@@ -155,4 +167,9 @@ pub fn suite(cases: u32) -> ExecutionRequested {
 /// The end of an attempt.
 pub fn conclude(conclusion: Conclusion) -> Command {
     Command::Conclude { conclusion, duration_ms: 5, cases: Default::default() }
+}
+
+/// The one who has the claim goes on where the lost worker stopped.
+pub fn recover() -> Command {
+    Command::Recover { restart: false, spent_ms: 0 }
 }

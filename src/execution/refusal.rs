@@ -35,6 +35,9 @@ pub enum Refusal {
     /// It shall stop: nothing new begins.
     #[error("a cancellation was requested")]
     Cancelling,
+    /// Its worker was lost, and nobody has dealt with that yet.
+    #[error("it was interrupted and is to be recovered first")]
+    NotRecovered,
     /// A step of this attempt failed: no further step begins.
     #[error("the attempt is over")]
     AttemptOver,

@@ -44,6 +44,8 @@ pub struct State {
     pub failure: Option<FailureReason>,
     /// Whether it may be claimed.
     pub ready: bool,
+    /// The claim of its suite under which it was made ready last.
+    pub parent_epoch: Option<u64>,
     /// Who has it.
     pub claim: Option<Claim>,
     /// The epoch of the last claim there was; 0 before the first.
@@ -56,6 +58,10 @@ pub struct State {
     pub interruptions: u32,
     /// Whether an attempt was interrupted and nobody has gone on with it yet.
     pub interrupted: bool,
+    /// Whether it was recovered so that another attempt begins, and that has not begun.
+    pub restarting: bool,
+    /// How many attempts were given up because their worker was lost; they are no retries.
+    pub restarts: u32,
     /// Why it shall stop, if it shall.
     pub cancellation: Option<CancelReason>,
     /// When the next attempt is due, while it waits for one.
@@ -72,6 +78,8 @@ pub struct State {
     pub halted: Option<StepOutcome>,
     /// Outcomes of this attempt's finished steps.
     pub steps: OutcomeTally,
+    /// The running time of those.
+    pub steps_ms: u64,
     /// The services that are up.
     pub services: BTreeSet<String>,
 }
@@ -110,6 +118,12 @@ impl State {
         is_failure && self.cancellation.is_none() && self.step_attempts + 1 < open.max_attempts
     }
 
+    /// How many attempts count as such: all but those that were given up because their worker was lost.
+    #[must_use]
+    pub fn counted_attempts(&self) -> u32 {
+        self.attempt.saturating_sub(self.restarts)
+    }
+
     /// Begins an attempt: what belonged to the one before is no more.
     pub(super) fn begin_attempt(&mut self, attempt: u32) {
         self.attempt = attempt;
@@ -121,6 +135,8 @@ impl State {
         self.step_runs = 0;
         self.step_attempts = 0;
         self.halted = None;
+        self.restarting = false;
         self.steps.clear();
+        self.steps_ms = 0;
     }
 }

@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use testledger_schemas::command::{Authority, Command, Conclusion};
-use testledger_schemas::event::{CancelReason, Event, InterruptReason, ReleaseReason, StartContent, StatusTally};
+use testledger_schemas::event::{CancelReason, Event, ReleaseReason, ServiceStarted, StartContent, StatusTally};
 use testledger_schemas::plan::OnInterrupt;
 use testledger_schemas::{ExecutionStatus, Hash, StateTransitionError, StepOutcome};
 
 use super::Refusal;
-use super::given::{ADA, BOB, Given, case, conclude, given, now, suite};
+use super::given::{ADA, BOB, Given, case, conclude, given, now, recover, suite};
 
 use StepOutcome::{Failed, Passed, Timeout};
 
@@ -93,28 +93,28 @@ fn nothing_is_cancelled_that_nobody_asked_for() {
 fn what_never_started_is_cancelled_with_its_reason() {
     let pending = given().and(Command::Request(Box::new(case(1, 1))));
     pending.when(Command::CancelUnstarted(CancelReason::DependencyFailed)).then(&["ExecutionCancelled"]);
-    pending.and(Command::MakeReady).running().when(Command::CancelUnstarted(CancelReason::FailFast)).refused_somehow();
+    pending.and(Command::MakeReady(None)).running().when(Command::CancelUnstarted(CancelReason::FailFast)).refused_somehow();
 }
 
 #[test]
 fn exactly_one_worker_has_the_claim_and_a_zombie_is_refused() {
     let claimed = given().requested(case(1, 1)).running().step();
     claimed.when(Command::Claim(BOB)).refused(&Refusal::AlreadyClaimed(ADA));
-    let taken_over = claimed.and(Command::Interrupt(InterruptReason::WorkerDied)).and(Command::Claim(BOB));
+    let taken_over = claimed.lost().and(Command::Claim(BOB));
     let zombie = Some(Authority { worker: ADA, epoch: 1 });
     assert_eq!(taken_over.ask_as(taken_over.finish(Passed), zombie), Err(Refusal::StaleClaim));
     let liar = Some(Authority { worker: BOB, epoch: 1 });
-    assert_eq!(taken_over.ask_as(Command::Recover, liar), Err(Refusal::StaleClaim));
+    assert_eq!(taken_over.ask_as(recover(), liar), Err(Refusal::StaleClaim));
 }
 
 #[test]
 fn an_interrupted_step_runs_again_and_costs_no_attempt() {
     let open = given().requested(case(1, 1)).running().step();
-    open.when(Command::Interrupt(InterruptReason::LeaseExpired)).then(&["StepFinished", "ExecutionInterrupted"]);
+    open.when(open.interrupt()).then(&["StepFinished", "ExecutionInterrupted"]);
     let recovered = open
-        .and(Command::Interrupt(InterruptReason::LeaseExpired))
+        .lost()
         .and(Command::Claim(BOB))
-        .and(Command::Recover)
+        .and(recover())
         .step();
     assert_eq!(recovered.state.open_step.as_ref().map(|open| open.run.step_attempt), Some(2));
     assert_eq!(recovered.state.step_attempts, 0);
@@ -126,17 +126,82 @@ fn an_interrupted_step_that_must_not_run_again_fails_the_attempt() {
     let running = given().requested(case(2, 1)).running();
     let mut step = running.due_step();
     step.on_interrupt = OnInterrupt::Fail;
-    let lost = running.and(Command::StartStep(Box::new(step))).and(Command::Interrupt(InterruptReason::WorkerDied));
-    let recovered = lost.and(Command::Claim(BOB)).and(Command::Recover);
+    let lost = running.and(Command::StartStep(Box::new(step))).lost();
+    let recovered = lost.and(Command::Claim(BOB)).and(recover());
     recovered.when(conclude(Conclusion::Finished)).then(&["ExecutionFailed"]);
 }
 
 #[test]
+fn what_was_interrupted_is_recovered_before_anything_else() {
+    let lost = given().requested(case(2, 1)).running().step().ends(Passed).step().lost().and(Command::Claim(BOB));
+    lost.when(Command::StartStep(Box::new(lost.due_step()))).refused(&Refusal::NotRecovered);
+    lost.when(conclude(Conclusion::Finished)).refused(&Refusal::NotRecovered);
+    let recovered = lost.and(recover());
+    assert!(matches!(recovered.events.last(), Some(Event::ExecutionRecovered(it)) if it.next_step == 1 && !it.restarts));
+    recovered.step().ends(Passed).when(conclude(Conclusion::Finished)).then(&["ExecutionPassed"]);
+}
+
+#[test]
+fn an_attempt_that_cannot_go_on_is_followed_by_another_and_costs_no_retry() {
+    let restart = || Command::Recover { restart: true, spent_ms: 9 };
+    let lost = given().requested(case(2, 2)).running().step().ends(Passed).lost();
+    let restarted = lost.and(Command::Claim(BOB)).and(restart());
+    restarted.when(Command::StartStep(Box::new(restarted.due_step()))).refused(&Refusal::NotRecovered);
+    // Whoever comes after a second loss cannot go on in the middle of what was given up.
+    let twice = restarted.lost().and(Command::Claim(ADA)).and(recover());
+    assert!(matches!(twice.events.last(), Some(Event::ExecutionRecovered(it)) if it.restarts));
+    let second = twice.and(Command::Start(StartContent::default()));
+    assert_eq!((second.state.attempt, second.state.next_step, second.state.counted_attempts()), (2, 0, 1));
+    let failed = second.step().ends(Failed);
+    let scheduled = ["ExecutionFailed", "ExecutionRetryScheduled", "ClaimReleased"];
+    let events = failed.when(conclude(Conclusion::Finished)).then(&scheduled);
+    assert!(matches!(&events[1], Event::ExecutionRetryScheduled(retry)
+        if retry.attempt == 3 && retry.not_before == now().plus_ms(1000)));
+    let third = failed.and(conclude(Conclusion::Finished)).running().step().ends(Failed);
+    third.when(conclude(Conclusion::Finished)).then(&["ExecutionFailed"]);
+}
+
+#[test]
+fn what_is_to_end_does_not_begin_anew() {
+    let restart = || Command::Recover { restart: true, spent_ms: 0 };
+    let failed = given().requested(case(2, 1)).running().step().ends(Failed).lost().and(Command::Claim(BOB));
+    failed.when(restart()).refused_somehow();
+    failed.and(recover()).when(conclude(Conclusion::Finished)).then(&["ExecutionFailed"]);
+    let restarting = given().requested(case(2, 1)).running().lost().and(Command::Claim(BOB)).and(restart());
+    let cancelled = restarting.and(Command::RequestCancellation(CancelReason::User));
+    cancelled.when(Command::Start(StartContent::default())).refused(&Refusal::Cancelling);
+    cancelled.when(conclude(Conclusion::Cancelled)).then(&["ExecutionCancelled"]);
+}
+
+#[test]
+fn only_the_claim_that_is_named_is_lost() {
+    let claimed = given().requested(case(1, 1)).running();
+    let of_the_first = claimed.interrupt();
+    let taken_over = claimed.lost().and(Command::Claim(BOB)).and(recover());
+    taken_over.when(of_the_first).refused(&Refusal::StaleClaim);
+}
+
+#[test]
+fn who_lost_the_suite_makes_nothing_ready_any_more() {
+    let ready = given().and(Command::Request(Box::new(case(1, 1)))).and(Command::MakeReady(Some(2)));
+    ready.when(Command::MakeReady(Some(1))).refused(&Refusal::StaleClaim);
+    ready.when(Command::MakeReady(Some(2))).then(&[]);
+    ready.when(Command::MakeReady(Some(3))).then(&["ExecutionReady"]);
+}
+
+#[test]
+fn services_are_lost_with_their_worker() {
+    let up = Command::RecordServiceStarted(ServiceStarted { service: "web".into(), ready_after_ms: 1, pid: 7 });
+    let running = given().requested(suite(1)).running().and(up);
+    running.when(running.interrupt()).then(&["ServiceStopped", "ExecutionInterrupted"]);
+    assert!(running.lost().state.services.is_empty());
+}
+
+#[test]
 fn too_many_interruptions_are_a_failure_of_the_infrastructure() {
-    let lose = |given: Given| given.and(Command::Interrupt(InterruptReason::WorkerDied));
-    let twice = lose(lose(given().requested(case(1, 1)).running()).and(Command::Claim(BOB)).and(Command::Recover));
-    let third = twice.and(Command::Claim(ADA)).and(Command::Recover);
-    third.when(Command::Interrupt(InterruptReason::WorkerDied)).then(&["ExecutionInterrupted", "ExecutionFailed"]);
+    let twice = given().requested(case(1, 1)).running().lost().and(Command::Claim(BOB)).and(recover()).lost();
+    let third = twice.and(Command::Claim(ADA)).and(recover());
+    third.when(third.interrupt()).then(&["ExecutionInterrupted", "ExecutionFailed"]);
 }
 
 #[test]
@@ -151,7 +216,7 @@ fn the_same_request_is_the_same_execution_and_another_one_a_conflict() {
 fn a_case_is_claimed_only_when_it_is_ready_and_started_only_once() {
     let requested = given().and(Command::Request(Box::new(case(1, 1))));
     requested.when(Command::Claim(ADA)).refused(&Refusal::NotReady);
-    let running = requested.and(Command::MakeReady).running();
+    let running = requested.and(Command::MakeReady(None)).running();
     running.when(Command::Start(StartContent::default())).refused(&Refusal::StateTransition(StateTransitionError {
         from: ExecutionStatus::Running,
         to: ExecutionStatus::Running,
@@ -200,7 +265,7 @@ fn after_the_end_nothing_follows() {
     let over = given().requested(case(1, 1)).running().step().ends(Passed).and(conclude(Conclusion::Finished));
     let passed = Refusal::Final(ExecutionStatus::Passed);
     over.when(Command::Claim(BOB)).refused(&passed);
-    over.when(Command::Interrupt(InterruptReason::WorkerDied)).refused(&passed);
+    over.when(over.interrupt()).refused(&passed);
     over.when(conclude(Conclusion::Finished)).refused(&passed);
     over.when(Command::RequestCancellation(CancelReason::User)).then(&[]);
 }
@@ -208,7 +273,7 @@ fn after_the_end_nothing_follows() {
 /// One thing that may happen next, drawn at random; refused or not.
 fn anything(given: &Given, draw: u8) -> Command {
     match draw % 16 {
-        0 => Command::MakeReady,
+        0 => Command::MakeReady(None),
         1 => Command::Claim(ADA),
         2 => Command::Claim(BOB),
         3 => Command::Start(StartContent::default()),
@@ -217,8 +282,8 @@ fn anything(given: &Given, draw: u8) -> Command {
         10 => given.finish(Failed),
         11 => given.finish(Timeout),
         12 => Command::RequestCancellation(CancelReason::User),
-        13 => Command::Interrupt(InterruptReason::WorkerDied),
-        14 => Command::Recover,
+        13 => given.interrupt(),
+        14 => Command::Recover { restart: draw > 128, spent_ms: 7 },
         _ if draw > 128 => Command::ReleaseClaim(ReleaseReason::Drain),
         _ => conclude(Conclusion::Finished),
     }
@@ -231,14 +296,16 @@ fn finish_by_recovery(mut given: Given) -> Given {
             return given;
         }
         let next = if given.state.claim.is_some_and(|claim| claim.worker == ADA) {
-            Command::Interrupt(InterruptReason::WorkerDied)
+            given.interrupt()
         } else if !given.state.ready {
-            Command::MakeReady
+            Command::MakeReady(None)
         } else if given.state.claim.is_none() {
             Command::Claim(BOB)
         } else if given.state.interrupted {
-            Command::Recover
-        } else if given.state.status != Some(ExecutionStatus::Running) {
+            recover()
+        } else if given.state.restarting && given.state.cancellation.is_some() {
+            conclude(Conclusion::Cancelled)
+        } else if given.state.status != Some(ExecutionStatus::Running) || given.state.restarting {
             Command::Start(StartContent::default())
         } else if given.state.open_step.is_some() {
             given.finish(if given.state.cancellation.is_some() { StepOutcome::Cancelled } else { Passed })

@@ -1,5 +1,6 @@
 //! The port through which processes are started. The production adapter is the spawner; a simulation has its own.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,4 +92,27 @@ pub trait Launcher: Send + Sync + 'static {
     /// # Errors
     /// [`LaunchError`].
     async fn launch(&self, spec: LaunchSpec) -> Result<Process, LaunchError>;
+
+    /// Keeps a descriptor (of a lock on a file) open until nothing is left of anything that was started, even when this
+    /// process is killed. A launcher whose processes die with this one has nothing to do here, and below.
+    ///
+    /// # Errors
+    /// [`LaunchError`].
+    async fn hold(&self, _descriptor: OwnedFd) -> Result<(), LaunchError> {
+        Ok(())
+    }
+
+    /// The time of the clock that [`Self::end_at`] goes by: it goes on while the machine sleeps.
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Everything that was started, and is started later, ends at this uptime, whatever becomes of this process; unless a
+    /// later time is set before.
+    ///
+    /// # Errors
+    /// [`LaunchError`].
+    async fn end_at(&self, _uptime: Duration) -> Result<(), LaunchError> {
+        Ok(())
+    }
 }

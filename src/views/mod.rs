@@ -12,6 +12,7 @@ pub mod flaky_text;
 pub mod list;
 mod memory;
 pub mod mongodb;
+pub mod open;
 pub mod phrase;
 pub mod projections;
 pub mod projections_text;

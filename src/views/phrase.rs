@@ -59,6 +59,7 @@ fn detail(event: &Event) -> String {
         Event::ExecutionCancelled(it) => constant(&it.reason),
         Event::ExecutionAborted(it) => constant(&it.reason),
         Event::ExecutionInterrupted(it) => format!("{} (loss {})", constant(&it.reason), it.interruption),
+        Event::ExecutionRecovered(it) if it.restarts => "begins anew".to_owned(),
         Event::ExecutionRecovered(it) => format!("goes on at step {}", it.next_step + 1),
         Event::DataErased(it) => format!("content of {} in {}", it.event_id, it.commit),
         Event::WorkerStarted(it) => format!("testledger {}, pid {}", it.version, it.pid),

@@ -73,7 +73,7 @@ async fn a_lock_is_held_until_nothing_is_left() {
     let file = folder.path().join("lock");
     let ours = std::fs::File::create(&file).unwrap();
     ours.lock().unwrap();
-    spawner.hold(ours.as_fd()).await.unwrap();
+    spawner.hold(ours.as_fd().try_clone_to_owned().unwrap()).await.unwrap();
     drop(ours);
     let process = launch(&spawner, shell("trap '' TERM; sleep 1000 & wait")).await;
     let other = std::fs::File::open(&file).unwrap();

@@ -120,7 +120,7 @@ impl Histories {
             return to.commits;
         }
         let worker = WorkerId(self.id());
-        self.commit(&mut to, vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into()]);
+        self.commit(&mut to, vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into()]);
         for attempt in 1..=3 {
             let will_retry = attempt < 3;
             if self.attempt(&mut to, suite, case, attempt, will_retry) {
@@ -187,7 +187,7 @@ impl Histories {
         let lost = ExecutionInterrupted { reason: InterruptReason::WorkerDied, interruption: 1, epoch: 1 };
         self.commit(to, vec![lost.into()]);
         let worker = WorkerId(self.id());
-        self.commit(to, vec![ExecutionClaimed { worker, epoch: 2 }.into(), ExecutionRecovered { next_step }.into()]);
+        self.commit(to, vec![ExecutionClaimed { worker, epoch: 2 }.into(), ExecutionRecovered { next_step, restarts: false, spent_ms: 0 }.into()]);
     }
 
     fn report(&mut self, to: &mut Writer, run: &StepRun, suite: &str, case: &str) {
@@ -250,7 +250,7 @@ impl Histories {
         let start = ExecutionStarted { attempt: 1, content: Erasable::Kept(StartContent::default()) };
         self.commit(
             &mut to,
-            vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into(), start.into()],
+            vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into(), start.into()],
         );
         let mut order = std::mem::take(&mut to.commits);
         let mut streams: Vec<_> = (0..cases)
@@ -299,7 +299,7 @@ impl Histories {
         request.matrix.clear();
         self.commit(&mut to, vec![request.into()]);
         let worker = WorkerId(self.id());
-        let ready = vec![ExecutionReady {}.into(), ExecutionClaimed { worker, epoch: 1 }.into()];
+        let ready = vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into()];
         if self.below(ONE_TRIED_AGAIN_OF) == 0 {
             let fails_at = self.below(u64::from(LOAD_STEPS)) as u32;
             self.loaded_attempt(&mut to, ready, (&suite, &case), 1, Some((fails_at, true)));
@@ -324,7 +324,7 @@ impl Histories {
         let worker = WorkerId(self.id());
         let content = Erasable::Kept(StartContent { host: "lovelace".into(), ..Default::default() });
         let mut events = vec![
-            ExecutionReady {}.into(),
+            ExecutionReady { parent_epoch: None }.into(),
             ExecutionClaimed { worker, epoch: 1 }.into(),
             ExecutionStarted { attempt: 1, content }.into(),
         ];

@@ -22,7 +22,7 @@ pub fn stream(number: u64) -> StreamId {
 
 /// An event without content.
 pub fn bare_event() -> RecordedEvent {
-    RecordedEvent::write(EventId(Uuid::now_v7()), String::new(), &ExecutionReady {}.into()).unwrap()
+    RecordedEvent::write(EventId(Uuid::now_v7()), String::new(), &ExecutionReady { parent_epoch: None }.into()).unwrap()
 }
 
 /// An event with content: `text` stands in it.

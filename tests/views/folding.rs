@@ -41,7 +41,7 @@ fn check_against_the_log(views: &Every, commits: &[Commit], seed: u64) {
 fn of_a_newer_program() -> Commit {
     let stream = ExecutionId(uuid::Uuid::from_u128(99)).into();
     let id = EventId(uuid::Uuid::from_u128(98));
-    let mut event = RecordedEvent::write(id, String::new(), &ExecutionReady {}.into()).unwrap();
+    let mut event = RecordedEvent::write(id, String::new(), &ExecutionReady { parent_epoch: None }.into()).unwrap();
     event.type_name = "SomethingNewer".into();
     let envelope = Envelope {
         recorded_at: Timestamp::from_unix_ms(0),

@@ -71,7 +71,8 @@ pub(super) fn apply(view: &mut ExecutionView, recorded: &Recorded) {
             view.is_claimed = false;
             view.steps.current = None;
         }
-        Event::ExecutionRecovered(_) => view.is_interrupted = false,
+        // Where another attempt follows it stays interrupted until that begins.
+        Event::ExecutionRecovered(event) => view.is_interrupted = event.restarts,
         Event::DataErased(event) => erase(view, event),
         Event::WorkerStarted(_) | Event::WorkerStopped(_) => {
             view.flag(position, format!("{} in the stream of an execution", recorded.event.type_name()));
@@ -122,7 +123,10 @@ fn request(view: &mut ExecutionView, event: &ExecutionRequested, recorded: &Reco
 
 /// A new attempt begins with clean counts; what earlier attempts took stays in the total.
 fn start(view: &mut ExecutionView, event: &ExecutionStarted, recorded: &Recorded) {
-    view.turn(ExecutionStatus::Running, false, recorded.position);
+    if !view.is_interrupted {
+        view.turn(ExecutionStatus::Running, false, recorded.position);
+    }
+    view.is_interrupted = false;
     view.attempt = event.attempt;
     view.started_at = view.started_at.or(Some(recorded.recorded_at));
     view.not_before = None;
@@ -205,7 +209,7 @@ fn reported_failure(event: &StepResultsReported, index: usize, event_id: EventId
 fn service_stopped(view: &mut ExecutionView, event: &ServiceStopped, event_id: EventId) {
     let went_wrong = match event.end {
         ServiceEnd::NotReady | ServiceEnd::NotStarted => true,
-        ServiceEnd::Stopped | ServiceEnd::Exited => false,
+        ServiceEnd::Stopped | ServiceEnd::Exited | ServiceEnd::WorkerLost => false,
     };
     if went_wrong && view.first_failure.is_none() {
         view.first_failure = Some(Failure {

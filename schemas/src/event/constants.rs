@@ -111,6 +111,8 @@ constants! {
         NotReady,
         /// It could not be started.
         NotStarted,
+        /// The worker that had started it was lost, and it ended with that.
+        WorkerLost,
     }
 
     /// What a step does, for statistics.

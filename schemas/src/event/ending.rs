@@ -94,5 +94,16 @@ vocabulary! {
     pub struct ExecutionRecovered {
         /// The place of the first step that is not finished, from 0.
         pub next_step: u32,
+        /// Whether the attempt cannot go on where it was: another one follows at its first step. It counts as no retry.
+        #[serde(default, skip_serializing_if = "is_false")]
+        pub restarts: bool,
+        /// The running time of the attempt until it was interrupted, as the log tells it; down time is not in it.
+        #[serde(default)]
+        pub spent_ms: u64,
     }
+}
+
+/// What is the rule is not written out.
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -82,7 +82,11 @@ vocabulary! {
     }
 
     /// It may be claimed: what it needs is there.
-    pub struct ExecutionReady {}
+    pub struct ExecutionReady {
+        /// The claim of its suite under which it may be; none for what belongs to no suite. Who lost the suite to a later
+        /// claim can make nothing ready any more.
+        pub parent_epoch: Option<u64>,
+    }
 
     /// A worker took it. Every later event of that worker carries this epoch.
     pub struct ExecutionClaimed {

@@ -142,6 +142,9 @@ vocabulary! {
         pub captures: BTreeMap<String, String>,
         /// What was checked and did not hold, one line each.
         pub expectations: Vec<String>,
+        /// Secret captures, encrypted under a key that is kept outside the log.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub sealed_captures: BTreeMap<String, String>,
     }
 }
 

@@ -63,21 +63,33 @@ impl<'a> Attempt<'a> {
     }
 
     /// Carries out a step, and notes what the engine cost until it was spawned.
-    pub(super) async fn carry_out(&mut self, due: &Due<'_>) -> StepEnd {
+    ///
+    /// # Errors
+    /// [`ExecutionError::WorkerLost`] if this engine may not work any more: what became of the step is not known then,
+    /// and nothing may be said of it.
+    pub(super) async fn carry_out(&mut self, due: &Due<'_>) -> Result<StepEnd, ExecutionError> {
         let began = Instant::now();
         self.moments = Moments::default();
         let end = match &due.prepared {
             Ok(prepared) => {
                 let cancel = CancellationToken::new();
                 let context = StepContext { cancel: cancel.clone(), ..self.context(due) };
-                self.told_before_stopped(carry_out(prepared, &context), &cancel).await
+                let engine = self.engine;
+                tokio::select! {
+                    biased;
+                    () = engine.lost.cancelled() => return Err(engine.lost_error()),
+                    end = self.told_before_stopped(carry_out(prepared, &context), &cancel) => end,
+                }
             }
             Err(reason) => StepEnd::error(ErrorKind::Template, self.redactor.text(reason), 0),
         };
         self.moments.end_now();
         let spawned = self.moments.spawned().unwrap_or(began);
         self.start_overhead.get_or_insert(spawned.saturating_duration_since(self.granted));
-        within_capture_limit(end)
+        if let Some(error) = end.error.as_ref().filter(|error| error.kind == ErrorKind::Infrastructure) {
+            return Err(ExecutionError::WorkerLost(error.message.clone()));
+        }
+        Ok(within_capture_limit(end))
     }
 
     /// The wish to stop is durable before the step is told of it; but a log that is slow does not hold up the stop.

@@ -5,6 +5,7 @@
 
 mod follow;
 mod handle;
+pub mod leases;
 mod store;
 
 use std::future::pending;

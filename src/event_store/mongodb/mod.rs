@@ -17,6 +17,7 @@ mod deployment;
 mod documents;
 mod errors;
 mod idle;
+mod leases;
 mod loss;
 mod place;
 mod queries;
@@ -43,6 +44,7 @@ use tokio::task::JoinHandle;
 pub use crate::event_store::mongodb::address::MongoAddress;
 pub use crate::event_store::mongodb::artifacts::MAX_ARTIFACT_BYTES;
 pub use crate::event_store::mongodb::connect::MongoStore;
+pub use crate::event_store::mongodb::leases::MongoLeases;
 
 use crate::event_store::mongodb::shared::Shared;
 use crate::event_store::mongodb::writer::Append;

@@ -30,6 +30,7 @@ pub(super) fn of_event(report: &ExecutionReport, event: &Event) -> String {
         }
         Event::ServiceStopped(stopped) => service_stopped(stopped),
         Event::ExecutionInterrupted(_) => note(&report.label, "its worker was lost"),
+        Event::ExecutionRecovered(recovered) if recovered.restarts => note(&report.label, "begins anew"),
         Event::ExecutionRecovered(recovered) => {
             note(&report.label, &format!("goes on with step {}", recovered.next_step.saturating_add(1)))
         }
@@ -114,6 +115,7 @@ fn service_stopped(stopped: &ServiceStopped) -> String {
         ServiceEnd::Exited => "ended by itself",
         ServiceEnd::NotReady => "did not become ready",
         ServiceEnd::NotStarted => "could not be started",
+        ServiceEnd::WorkerLost => "was lost with its worker",
     };
     let Some(content) = stopped.content.kept() else { return note(&stopped.service, what) };
     let (first, rest) = content.message.split_once('\n').unwrap_or((&content.message, ""));

@@ -95,7 +95,7 @@ fn services_and_lost_workers_are_told() {
             content: outputs.into(),
         },
     );
-    sample.push(ROOT, ExecutionRecovered { next_step: 1 });
+    sample.push(ROOT, ExecutionRecovered { next_step: 1, restarts: false, spent_ms: 0 });
     sample.push(ROOT, CancellationRequested { reason: CancelReason::Signal });
     let unmet = sample.case("unmet");
     sample.cancel(unmet, CancelReason::SetupFailed, 0);

@@ -12,6 +12,9 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::time::clock_gettime;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -34,6 +37,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Spawner {
     socket: UnixStream,
     ended: SpawnerEnd,
+    /// Shared with the spawner: when it fires, everything ends.
+    timer: TimerFd,
 }
 
 impl Spawner {
@@ -67,8 +72,11 @@ impl Spawner {
         raise_descriptor_limit();
         ours.set_nonblocking(true).map_err(launch_error)?;
         let socket = UnixStream::from_std(ours).map_err(launch_error)?;
-        let spawner = Self { socket, ended };
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags).map_err(|errno| launch_error(errno.into()))?;
+        let spawner = Self { socket, ended, timer };
         spawner.wait_until_ready().await?;
+        spawner.hand_over(Request::Timer, &[spawner.timer.as_fd()]).await?;
         Ok(Arc::new(spawner))
     }
 
@@ -80,15 +88,6 @@ impl Spawner {
             Ok(Ok(_)) | Ok(Err(_)) => Err(self.lost("it ended before it was ready").await),
             Err(_) => Err(LaunchError::SpawnerLost("it did not come up in time".to_owned())),
         }
-    }
-
-    /// Keeps a descriptor (of a lock on a file) open until nothing is left of anything that was started, even when
-    /// this process is killed: the spawner and its keepers share it, the commands do not.
-    ///
-    /// # Errors
-    /// [`LaunchError::SpawnerLost`], [`LaunchError::Resources`].
-    pub async fn hold(&self, descriptor: BorrowedFd<'_>) -> Result<(), LaunchError> {
-        self.hand_over(Request::Hold, &[descriptor]).await
     }
 
     /// Kills everything that was started and waits until nothing is left of it, and of the spawner.
@@ -133,6 +132,22 @@ impl Launcher for Spawner {
         let stderr = pipe::Receiver::from_owned_fd(stderr.into()).map_err(launch_error)?;
         let pid = control.begin(&spec).await?;
         Ok(Process { pid, stdout: Box::new(stdout), stderr: Box::new(stderr), control: Box::new(control) })
+    }
+
+    async fn hold(&self, descriptor: OwnedFd) -> Result<(), LaunchError> {
+        self.hand_over(Request::Hold, &[descriptor.as_fd()]).await
+    }
+
+    fn uptime(&self) -> Duration {
+        // There is no Linux without this clock; without it every lease would be over at once.
+        clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from)
+    }
+
+    async fn end_at(&self, uptime: Duration) -> Result<(), LaunchError> {
+        // A timer that is set to zero would never fire.
+        let at = Expiration::OneShot(TimeSpec::from_duration(uptime.max(Duration::from_nanos(1))));
+        let set = self.timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME);
+        set.map_err(|errno| launch_error(errno.into()))
     }
 }
 

@@ -13,13 +13,14 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeVal;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::{Pid, getpid, write};
 use testledger_schemas::event::ResourceUsage;
 
 use super::program;
 use super::protocol::{self, KILL, Report, Spec, TERM};
 use super::server::child_signals;
 use super::tree::{self, Reaped};
+use crate::ports::process::started_ticks;
 
 /// Pauses between rounds of killing: short at first, then longer, for what is left then (a process deep in the kernel)
 /// is not to be had by hurry.
@@ -65,10 +66,23 @@ pub fn run(seed: Seed) -> io::Result<()> {
         exited: false,
         kill_rounds: None,
     };
+    note(command, &held);
     keeper.report(&Report::Started { pid: command.as_raw().unsigned_abs() });
     let end = keeper.keep();
     drop(held);
     end
+}
+
+/// Notes in every lock what was started: whoever finds the lock free can end what outlived its keeper. In vain is no harm
+/// as long as the keeper lives.
+fn note(command: Pid, held: &[OwnedFd]) {
+    let pid = command.as_raw().unsigned_abs();
+    let Some(ticks) = started_ticks(pid) else { return };
+    let line = format!("{pid} {ticks}\n");
+    for lock in held {
+        // One small write to a file that is open for appending is not torn by others.
+        let _ = write(lock, line.as_bytes());
+    }
 }
 
 /// Starts the command, with no signal blocked.

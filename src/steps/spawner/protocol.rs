@@ -23,18 +23,22 @@ const MAX_HANDED: usize = 3;
 pub enum Request {
     /// Start a command: the keeper's end of its socket, where standard output and standard error go.
     Run,
-    /// Keep this descriptor (of a lock) open until nothing is left of any command.
+    /// Keep this descriptor (of a lock) open until nothing is left of any command; keepers note there what they start.
     Hold,
+    /// When this timer fires, everything is to end.
+    Timer,
 }
 
 impl Request {
     const RUN: u8 = b'R';
     const HOLD: u8 = b'H';
+    const TIMER: u8 = b'T';
 
     fn as_byte(self) -> u8 {
         match self {
             Self::Run => Self::RUN,
             Self::Hold => Self::HOLD,
+            Self::Timer => Self::TIMER,
         }
     }
 
@@ -42,6 +46,7 @@ impl Request {
         match byte {
             Self::RUN => Some(Self::Run),
             Self::HOLD => Some(Self::Hold),
+            Self::TIMER => Some(Self::Timer),
             _ => None,
         }
     }

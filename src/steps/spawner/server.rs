@@ -58,6 +58,8 @@ struct Server {
     keepers: HashSet<Pid>,
     /// A keeper was killed: what it kept may be ours now.
     strays: bool,
+    /// Readable when the time is over that the engine may work.
+    timer: Option<OwnedFd>,
     /// What must stay open as long as anything runs. Keepers inherit it, commands do not (CLOEXEC).
     held: Vec<OwnedFd>,
 }
@@ -70,7 +72,7 @@ impl Server {
         let (alive_seen, alive) = io::pipe()?;
         write(&engine, &[READY])?;
         let (engine, alive) = (Some(engine), Some(alive));
-        Ok(Self { engine, signals, alive, alive_seen, keepers: HashSet::new(), strays: false, held: vec![] })
+        Ok(Self { engine, signals, alive, alive_seen, keepers: HashSet::new(), strays: false, timer: None, held: vec![] })
     }
 
     /// Serves until the engine is gone and nothing is left; in a forked keeper, returns what it is to keep.
@@ -78,6 +80,9 @@ impl Server {
         while self.reap() || self.engine.is_some() {
             self.wait()?;
             while self.signals.read_signal()?.is_some() {}
+            if self.is_over() {
+                self.end_all();
+            }
             if let Some(seed) = self.take_requests()? {
                 return Ok(Some(seed));
             }
@@ -88,12 +93,25 @@ impl Server {
     /// Sleeps until there is something to do.
     fn wait(&self) -> io::Result<()> {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        sources.extend(self.engine.as_ref().map(|engine| PollFd::new(engine.as_fd(), PollFlags::POLLIN)));
+        let others = [self.engine.as_ref(), self.timer.as_ref()].into_iter().flatten();
+        sources.extend(others.map(|other| PollFd::new(other.as_fd(), PollFlags::POLLIN)));
         let pause = if self.strays { PollTimeout::from(STRAY_PAUSE_MS) } else { PollTimeout::NONE };
         match poll(&mut sources, pause) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Whether the engine's time is over.
+    fn is_over(&self) -> bool {
+        let Some(timer) = &self.timer else { return false };
+        let mut fired = [PollFd::new(timer.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fired, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    /// Closing our end of `alive` makes every keeper kill its tree.
+    fn end_all(&mut self) {
+        (self.engine, self.alive, self.timer) = (None, None, None);
     }
 
     /// Reaps what has ended and kills what no keeper keeps any more. Whether any child is left.
@@ -142,11 +160,9 @@ impl Server {
                     }
                 }
                 Taken::Request(Request::Hold, descriptors) => self.held.extend(descriptors),
+                Taken::Request(Request::Timer, descriptors) => self.timer = descriptors.into_iter().next(),
                 Taken::Nothing => return Ok(None),
-                Taken::End => {
-                    // Closing our end of `alive` makes every keeper kill its tree.
-                    (self.engine, self.alive) = (None, None);
-                }
+                Taken::End => self.end_all(),
             }
         }
         Ok(None)

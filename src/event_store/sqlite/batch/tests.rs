@@ -51,8 +51,8 @@ fn a_full_disk_takes_the_whole_batch_back_and_what_was_sent_again_is_there_once(
     let file = LogFile::new(&folder.path().join("ledger.db"), Duration::from_secs(1));
     let connection = file.open_writer().unwrap();
     let mut known = Known::default();
-    let small = commit(1, StreamHead::EMPTY, ExecutionReady {}.into());
-    let stale = commit(3, StreamHead { version: 7, number: 7, ..StreamHead::EMPTY }, ExecutionReady {}.into());
+    let small = commit(1, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into());
+    let stale = commit(3, StreamHead { version: 7, number: 7, ..StreamHead::EMPTY }, ExecutionReady { parent_epoch: None }.into());
     let batch = [small.clone(), large(2), stale.clone()];
     // SQLite answers SQLITE_FULL at this many pages, as on a full disk.
     connection.query_row("PRAGMA max_page_count = 30", [], |_| Ok(())).unwrap();
@@ -75,11 +75,11 @@ fn a_stream_that_cannot_be_read_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = LogFile::new(&folder.path().join("ledger.db"), Duration::from_secs(1));
     let connection = file.open_writer().unwrap();
-    let first = commit(1, StreamHead::EMPTY, ExecutionReady {}.into());
+    let first = commit(1, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into());
     assert!(write_all(&file, &connection, &mut Known::default(), std::slice::from_ref(&first))[0].is_ok());
     connection.execute("UPDATE commits SET json = '{}'", []).unwrap();
     let next =
-        [commit(1, first.head(), ExecutionReady {}.into()), commit(2, StreamHead::EMPTY, ExecutionReady {}.into())];
+        [commit(1, first.head(), ExecutionReady { parent_epoch: None }.into()), commit(2, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into())];
     let answers = write_all(&file, &connection, &mut Known::default(), &next);
     assert!(matches!(answers[0], Err(AppendError::Store(StoreError::Damaged(_)))), "{answers:?}");
     assert!(answers[1].is_ok(), "{answers:?}");

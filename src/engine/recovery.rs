@@ -1,0 +1,183 @@
+//! Recovery: finds executions that nobody brings to their end any more, and does. One code path for the command and for the
+//! sweeper that every engine runs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use testledger_schemas::event::{CancelReason, InterruptReason};
+use testledger_schemas::{ExecutionId, ExecutionStatus, Hash, Plan, WorkerId};
+
+use crate::engine::Engine;
+use crate::engine::error::ExecutionError;
+use crate::engine::execution::Execution;
+use crate::engine::fate::Fates;
+use crate::engine::follow::{self, Followed};
+use crate::engine::journal::SharedJournal;
+use crate::engine::request::RequestOptions;
+use crate::engine::stop::Stop;
+use crate::event_store::StoreError;
+
+/// Where open work is found: the stored views, and the tail of the log that they do not have yet.
+#[async_trait]
+pub trait OpenWork: Send + Sync + 'static {
+    /// At first the root executions that are open, or have open cases; then those that something has happened to since
+    /// the call before. It may name more than there are, never fewer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn news(&self) -> Result<BTreeSet<ExecutionId>, StoreError>;
+}
+
+/// What has become of an open execution.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Plight {
+    /// Its engine is lost.
+    Abandoned {
+        /// The engine; none where only persons have written.
+        worker: Option<WorkerId>,
+        /// Why it counts as lost.
+        reason: InterruptReason,
+    },
+    /// Its engine lives, or may still live.
+    InHands(WorkerId),
+    /// It is over by now.
+    Over,
+}
+
+/// An open execution as it was found.
+pub struct Found {
+    /// The execution.
+    pub execution: Execution,
+    /// What has become of it.
+    pub plight: Plight,
+}
+
+/// Why an abandoned execution cannot be recovered here and now.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// The plan's directory is not on this machine.
+    #[error(
+        "its directory `{0}` is not on this machine: recover it where that is, or give it up with `executions cancel` first"
+    )]
+    NoDirectory(String),
+    /// A secret is not in this environment.
+    #[error("the secret `{0}` is not in this environment: set it, or give the execution up with `executions cancel` first")]
+    NoSecret(String),
+}
+
+/// Looks at an execution that is, or was, open: whether it is abandoned. The engine of the journal, if there is one, lives.
+///
+/// # Errors
+/// [`ExecutionError`] if log or leases cannot be read.
+pub async fn look_at(journal: &SharedJournal, fates: &Fates, root: ExecutionId) -> Result<Found, ExecutionError> {
+    let execution = Execution::load(Arc::clone(journal), root, root).await?;
+    let state = execution.state();
+    // A suite that was cancelled before anybody had it: its cases may be open.
+    let is_over = state.status.is_none() || (state.is_final() && state.status != Some(ExecutionStatus::Cancelled));
+    let plight = match execution.owner() {
+        _ if is_over => Plight::Over,
+        Some(worker) if Some(worker) == journal.worker => Plight::InHands(worker),
+        Some(worker) => match fates.of(&*journal.log, worker).await? {
+            Some(reason) => Plight::Abandoned { worker: Some(worker), reason },
+            None => Plight::InHands(worker),
+        },
+        None => Plight::Abandoned { worker: None, reason: InterruptReason::WorkerDied },
+    };
+    Ok(Found { execution, plight })
+}
+
+impl Engine {
+    /// As [`look_at`], with what this engine knows of others.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if log or leases cannot be read.
+    pub async fn look_at(&self, root: ExecutionId) -> Result<Found, ExecutionError> {
+        look_at(&self.journal, &self.fates, root).await
+    }
+
+    /// Whether another engine is lost.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] if log or leases cannot be read.
+    pub async fn is_lost(&self, worker: WorkerId) -> Result<bool, ExecutionError> {
+        Ok(self.fates.of(&*self.journal.log, worker).await?.is_some())
+    }
+
+    /// Whether this engine has an execution in its own hands.
+    #[must_use]
+    pub fn has(&self, root: ExecutionId) -> bool {
+        self.watched.has(root)
+    }
+
+    /// The plan of an execution, as it was asked for.
+    ///
+    /// # Errors
+    /// [`ExecutionError::PlanMissing`] if it was erased, or cannot be read.
+    pub async fn plan_of(&self, execution: &Execution) -> Result<Arc<Plan>, ExecutionError> {
+        let hash = execution.state().request.as_ref().map_or(Hash::ZERO, |request| request.plan);
+        let missing = || ExecutionError::PlanMissing(hash);
+        let bytes = self.journal.log.get_artifact(hash).await?.ok_or_else(missing)?;
+        serde_json::from_slice(&bytes).map(Arc::new).map_err(|_| missing())
+    }
+
+    /// What keeps an abandoned execution from being recovered by this engine, if something does. What only has to end needs
+    /// nothing.
+    #[must_use]
+    pub fn obstacle(&self, execution: &Execution, plan: &Plan) -> Option<Obstacle> {
+        if execution.state().cancellation.is_some() {
+            return None;
+        }
+        if !Path::new(&plan.directory).is_dir() {
+            return Some(Obstacle::NoDirectory(plan.directory.clone()));
+        }
+        let missing = plan.secrets.iter().find(|name| !self.environment.contains_key(*name));
+        missing.map(|name| Obstacle::NoSecret(name.clone()))
+    }
+
+    /// Brings an abandoned execution to its end: ends the lost claims, completes what was not yet asked for, goes on from the
+    /// first step that is not finished. Where another engine is quicker, it is left to that one.
+    ///
+    /// # Errors
+    /// [`ExecutionError`]; what was acknowledged until then stays, and can be recovered again.
+    pub async fn recover(
+        self: &Arc<Self>,
+        execution: &mut Execution,
+        plan: &Arc<Plan>,
+        stop: &Stop,
+    ) -> Result<(), ExecutionError> {
+        let stop = &stop.narrower();
+        let _watch = self.watched.watch(execution.id(), stop.clone());
+        let is_asked_for = execution.state().ready || execution.state().is_final();
+        if !is_asked_for {
+            self.complete_request(execution, plan).await?;
+        }
+        match self.lost_claim_ended(execution).await? {
+            Followed::GivenUp => Ok(()),
+            Followed::Over | Followed::Free => self.carry_out(execution, plan, stop).await,
+        }
+    }
+
+    /// Ends the claim of whoever is lost; another engine that lives keeps its own.
+    async fn lost_claim_ended(self: &Arc<Self>, execution: &mut Execution) -> Result<Followed, ExecutionError> {
+        // A stop that has fired: nobody waits here.
+        let now = Stop::default();
+        now.fire(CancelReason::Signal);
+        follow::until_released(self, execution, &now).await
+    }
+
+    /// The cases that were not yet asked for when the worker was lost.
+    async fn complete_request(self: &Arc<Self>, execution: &mut Execution, plan: &Plan) -> Result<(), ExecutionError> {
+        let Some(request) = execution.state().request.clone() else { return Ok(()) };
+        if plan.is_suite {
+            let options = RequestOptions {
+                idempotency_key: None,
+                revision: request.revision.clone(),
+                retry_of: request.retry_of,
+            };
+            self.request_children(plan, (request.plan, request.body), &options, execution.id()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! The sweeper of an engine: looks for abandoned executions from time to time, and brings them to their end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use testledger_schemas::{ExecutionId, Plan, WorkerId};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::engine::error::ExecutionError;
+use crate::engine::execution::Execution;
+use crate::engine::recovery::{Found, OpenWork, Plight};
+use crate::engine::stop::Stop;
+
+/// How many open executions are looked at at once.
+const LOOKS_AT_ONCE: usize = 64;
+
+/// What a sweep tells.
+#[derive(Debug)]
+pub enum News {
+    /// It goes on with this one.
+    Recovering(ExecutionId, Arc<Plan>),
+    /// It was brought to its end; or another engine has it now.
+    Recovered(ExecutionId),
+    /// It cannot be recovered here and now.
+    Left(ExecutionId, String),
+}
+
+/// Who hears of it.
+pub type Listener = Arc<dyn Fn(News) + Send + Sync>;
+
+/// A sweeper at work.
+pub struct Sweeper {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Sweeper {
+    /// Starts sweeping: at once, and then every so often.
+    #[must_use]
+    pub fn start(engine: Arc<Engine>, work: Arc<dyn OpenWork>, every: Duration, tell: Listener) -> Self {
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut sweep = Sweep::new(engine, work, tell);
+            loop {
+                sweep.once().await;
+                tokio::select! {
+                    () = stopped.cancelled() => break,
+                    () = tokio::time::sleep(every) => {}
+                }
+            }
+            while sweep.tasks.join_next().await.is_some() {}
+        });
+        Self { stop, task }
+    }
+
+    /// Looks no more, and waits until what was begun is done.
+    pub async fn end(self) {
+        self.stop.cancel();
+        drop(self.task.await);
+    }
+
+    /// Looks no more, and leaves what was begun: it can be recovered again.
+    pub fn leave(self) {
+        self.task.abort();
+    }
+}
+
+struct Sweep {
+    engine: Arc<Engine>,
+    work: Arc<dyn OpenWork>,
+    tell: Listener,
+    /// What may be open, with whose business it is; none where that is to be looked up.
+    open: BTreeMap<ExecutionId, Option<WorkerId>>,
+    /// What cannot be recovered here, and was told.
+    left: BTreeSet<ExecutionId>,
+    tasks: JoinSet<()>,
+}
+
+impl Sweep {
+    fn new(engine: Arc<Engine>, work: Arc<dyn OpenWork>, tell: Listener) -> Self {
+        Self { engine, work, tell, open: BTreeMap::new(), left: BTreeSet::new(), tasks: JoinSet::new() }
+    }
+
+    async fn once(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        if let Err(error) = self.look().await {
+            tracing::warn!(%error, "the look for abandoned executions failed; it is repeated");
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), ExecutionError> {
+        self.open.extend(self.work.news().await?.into_iter().map(|root| (root, None)));
+        let doubtful = self.doubtful().await?;
+        for chunk in doubtful.chunks(LOOKS_AT_ONCE) {
+            let looks = chunk.iter().map(|root| self.engine.look_at(*root));
+            for found in futures::future::join_all(looks).await {
+                let found = found?;
+                let id = found.execution.id();
+                match found.plight {
+                    Plight::Over => drop(self.open.remove(&id)),
+                    Plight::InHands(worker) => drop(self.open.insert(id, Some(worker))),
+                    Plight::Abandoned { .. } => {
+                        self.take(found).await?;
+                        // Whatever becomes of it is in the news.
+                        self.open.remove(&id);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be looked at: what something has happened to, and what is in the hands of a lost engine.
+    async fn doubtful(&self) -> Result<Vec<ExecutionId>, ExecutionError> {
+        let owners: BTreeSet<WorkerId> = self.open.values().flatten().copied().collect();
+        let mut lost = BTreeSet::new();
+        for owner in owners.into_iter().filter(|owner| *owner != self.engine.worker()) {
+            if self.engine.is_lost(owner).await? {
+                lost.insert(owner);
+            }
+        }
+        let is_doubtful = |owner: &Option<WorkerId>| owner.is_none_or(|owner| lost.contains(&owner));
+        let doubtful = self.open.iter().filter(|(root, owner)| {
+            is_doubtful(owner) && !self.engine.has(**root) && !self.left.contains(root)
+        });
+        Ok(doubtful.map(|(root, _)| *root).collect())
+    }
+
+    async fn take(&mut self, found: Found) -> Result<(), ExecutionError> {
+        let Plight::Abandoned { .. } = found.plight else { return Ok(()) };
+        let id = found.execution.id();
+        let plan = match self.engine.plan_of(&found.execution).await {
+            Ok(plan) => plan,
+            Err(error @ ExecutionError::PlanMissing(_)) => return Ok(self.leave(id, error.to_string())),
+            Err(error) => return Err(error),
+        };
+        if let Some(obstacle) = self.engine.obstacle(&found.execution, &plan) {
+            return Ok(self.leave(id, obstacle.to_string()));
+        }
+        if !found.execution.state().is_final() {
+            (self.tell)(News::Recovering(id, Arc::clone(&plan)));
+        }
+        self.tasks.spawn(recover(Arc::clone(&self.engine), found.execution, plan, Arc::clone(&self.tell)));
+        Ok(())
+    }
+
+    fn leave(&mut self, id: ExecutionId, why: String) {
+        self.left.insert(id);
+        (self.tell)(News::Left(id, why));
+    }
+}
+
+async fn recover(engine: Arc<Engine>, mut execution: Execution, plan: Arc<Plan>, tell: Listener) {
+    let id = execution.id();
+    let was_over = execution.state().is_final();
+    match engine.recover(&mut execution, &plan, &Stop::default()).await {
+        Ok(()) if was_over => {}
+        Ok(()) => tell(News::Recovered(id)),
+        Err(error) => tell(News::Left(id, error.to_string())),
+    }
+}
