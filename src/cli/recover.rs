@@ -1,6 +1,6 @@
 //! `recover`: brings executions to their end whose engine is gone; and the sweeper that does so beside a run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,7 @@ impl RecoveredLine {
         let (worker, lost, action) = match found.plight {
             Plight::Abandoned { worker, reason } => (worker, Some(reason), Action::WouldRecover),
             Plight::InHands(worker) => (Some(worker), None, Action::InHands),
-            Plight::Over => (None, None, Action::Recovered),
+            Plight::PartOf(_) | Plight::Over => (None, None, Action::Recovered),
         };
         let (execution_id, interruptions) = (found.execution.id(), state.interruptions);
         Self { execution_id, label, found: status, worker, lost, action, reason: String::new(), status, interruptions }
@@ -158,8 +158,17 @@ async fn look(context: &Context, existing: &Existing) -> Result<Vec<Found>, Fail
     let work = open::OpenWork::of(existing.views().await?);
     let (journal, fates) = (journal(context, &existing.log), existing.fates(context));
     let mut all = vec![];
-    for root in work.news().await.map_err(failure)? {
+    let mut roots: Vec<ExecutionId> = work.news().await.map_err(failure)?.into_iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(root) = roots.pop() {
+        if !seen.insert(root) {
+            continue;
+        }
         let found = look_at(&journal, &fates, root).await?;
+        if let Plight::PartOf(suite) = found.plight {
+            roots.push(suite);
+            continue;
+        }
         let is_over = found.plight == Plight::Over || found.execution.state().is_final();
         if !is_over {
             all.push(found);
@@ -169,17 +178,23 @@ async fn look(context: &Context, existing: &Existing) -> Result<Vec<Found>, Fail
 }
 
 /// What is open and not yet dealt with.
-async fn open_now(running: &Running, known: &mut BTreeMap<ExecutionId, ()>) -> Result<Vec<Found>, Failure> {
+async fn open_now(running: &Running, known: &mut BTreeSet<ExecutionId>) -> Result<Vec<Found>, Failure> {
     for root in running.open_work.news().await? {
-        known.insert(root, ());
+        known.insert(root);
     }
     let mut all = vec![];
-    for root in known.keys().copied().filter(|root| !running.engine.has(*root)).collect::<Vec<_>>() {
+    let mut roots: Vec<_> = known.iter().copied().filter(|root| !running.engine.has(*root)).collect();
+    while let Some(root) = roots.pop() {
         let found = running.engine.look_at(root).await?;
-        if found.plight == Plight::Over {
-            known.remove(&root);
-        } else {
-            all.push(found);
+        match found.plight {
+            Plight::Over => drop(known.remove(&root)),
+            Plight::PartOf(suite) => {
+                known.remove(&root);
+                if known.insert(suite) {
+                    roots.push(suite);
+                }
+            }
+            Plight::Abandoned { .. } | Plight::InHands(_) => all.push(found),
         }
     }
     Ok(all)
@@ -187,7 +202,7 @@ async fn open_now(running: &Running, known: &mut BTreeMap<ExecutionId, ()>) -> R
 
 async fn carry_out(running: &Running, args: &RecoverArgs) -> Result<Exit, Failure> {
     let deadline = Instant::now() + Duration::from_millis(args.wait.unwrap_or(0));
-    let mut known = BTreeMap::new();
+    let mut known = BTreeSet::new();
     let mut tasks: JoinSet<RecoveredLine> = JoinSet::new();
     let mut worst = Exit::Passed;
     loop {
@@ -199,7 +214,7 @@ async fn carry_out(running: &Running, args: &RecoverArgs) -> Result<Exit, Failur
                     tasks.spawn(recover_one(Arc::clone(&running.engine), found));
                 }
                 Plight::InHands(_) => in_hands.push(found),
-                Plight::Over => {}
+                Plight::PartOf(_) | Plight::Over => {}
             }
         }
         if in_hands.is_empty() || Instant::now() >= deadline {
@@ -208,7 +223,7 @@ async fn carry_out(running: &Running, args: &RecoverArgs) -> Result<Exit, Failur
             }
             break;
         }
-        known.extend(in_hands.iter().map(|found| (found.execution.id(), ())));
+        known.extend(in_hands.iter().map(|found| found.execution.id()));
         tokio::time::sleep(LOOK_EVERY).await;
     }
     while let Some(line) = tasks.join_next().await {

@@ -46,6 +46,7 @@ pub(super) async fn keep(
         let mut wait = lasts / RENEWALS;
         loop {
             tokio::select! {
+                biased;
                 () = lost.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }

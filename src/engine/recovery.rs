@@ -42,6 +42,8 @@ pub enum Plight {
     },
     /// Its engine lives, or may still live.
     InHands(WorkerId),
+    /// It is a case of this suite execution, with which it is recovered.
+    PartOf(ExecutionId),
     /// It is over by now.
     Over,
 }
@@ -76,7 +78,9 @@ pub async fn look_at(journal: &SharedJournal, fates: &Fates, root: ExecutionId) 
     let state = execution.state();
     // A suite that was cancelled before anybody had it: its cases may be open.
     let is_over = state.status.is_none() || (state.is_final() && state.status != Some(ExecutionStatus::Cancelled));
+    let parent = state.request.as_ref().and_then(|request| request.parent_id);
     let plight = match execution.owner() {
+        _ if parent.is_some() => Plight::PartOf(parent.unwrap_or(root)),
         _ if is_over => Plight::Over,
         Some(worker) if Some(worker) == journal.worker => Plight::InHands(worker),
         Some(worker) => match fates.of(&*journal.log, worker).await? {

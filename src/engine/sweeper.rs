@@ -48,6 +48,7 @@ impl Sweeper {
             loop {
                 sweep.once().await;
                 tokio::select! {
+                    biased;
                     () = stopped.cancelled() => break,
                     () = tokio::time::sleep(every) => {}
                 }
@@ -102,6 +103,11 @@ impl Sweep {
                 let id = found.execution.id();
                 match found.plight {
                     Plight::Over => drop(self.open.remove(&id)),
+                    // Looked at with the next sweep.
+                    Plight::PartOf(suite) => {
+                        self.open.remove(&id);
+                        self.open.entry(suite).or_insert(None);
+                    }
                     Plight::InHands(worker) => drop(self.open.insert(id, Some(worker))),
                     Plight::Abandoned { .. } => {
                         self.take(found).await?;

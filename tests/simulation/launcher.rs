@@ -1,51 +1,103 @@
-//! Processes of the simulation: they take virtual time, end as they are told, and leave marks of what really began.
+//! Processes of the simulation: they take virtual time, end as they are told, leave marks of what really began, and die with
+//! their machine.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use testledger::event_store::EventLog;
+use testledger::event_store::memory::MemoryLog;
 use testledger::steps::launcher::{Exit, LaunchError, LaunchSpec, Launcher, Process, ProcessControl, TreeSignal};
 use testledger_schemas::event::ResourceUsage;
+use testledger_schemas::{Event, ExecutionId, StepOutcome};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-/// Starts simulated processes. Their arguments: `sim MARK MILLISECONDS EXIT FAIL_FIRST`: runs so long, exits with that
-/// code, and with 1 the first so many times.
-#[derive(Default)]
+/// How often each mark began: the side effects of the tests, whatever engine they ran on.
+pub type Marks = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// Starts simulated processes of one engine. Their arguments: `sim MARK MILLISECONDS EXIT FAIL_FIRST EXECUTION STEP`: runs so
+/// long, exits with that code, and with 1 as long as the log has fewer ends than that of this step. So what a process comes to
+/// follows from the log, and is the same however often its engine was lost.
 pub struct SimLauncher {
-    /// How often each mark began: the side effects of the tests.
-    pub begun: Mutex<BTreeMap<String, u32>>,
+    pub marks: Marks,
+    /// The durable log, for looking only.
+    pub truth: Arc<MemoryLog>,
+    /// Fires when the machine, or the engine with its spawner, dies.
+    pub dead: CancellationToken,
+    /// When everything is to end.
+    pub ends_at: watch::Sender<Duration>,
+    pub began: Instant,
+}
+
+impl SimLauncher {
+    pub fn new(marks: Marks, truth: Arc<MemoryLog>) -> Arc<Self> {
+        let dead = CancellationToken::new();
+        Arc::new(Self { marks, truth, dead, ends_at: watch::Sender::new(Duration::MAX), began: Instant::now() })
+    }
+
+    /// How many runs of a step stand in the log with an end of their own.
+    async fn ends(&self, execution: ExecutionId, step: &str) -> u64 {
+        let commits = self.truth.read_stream(execution.into(), 0, usize::MAX).await.unwrap();
+        let events = commits.iter().flat_map(|commit| &commit.events).map(|event| event.read().unwrap());
+        let is_end = |event: &Event| match event {
+            Event::StepFinished(end) => end.run.step == step && end.outcome != StepOutcome::Interrupted,
+            _ => false,
+        };
+        events.filter(is_end).count() as u64
+    }
+}
+
+fn lost() -> LaunchError {
+    LaunchError::SpawnerLost("the simulated machine is dead".to_owned())
 }
 
 #[async_trait]
 impl Launcher for SimLauncher {
     async fn launch(&self, spec: LaunchSpec) -> Result<Process, LaunchError> {
-        let [program, mark, millis, exit, fail_first] = spec.argv.as_slice() else {
+        let [program, mark, millis, exit, fail_first, execution, step] = spec.argv.as_slice() else {
             return Err(LaunchError::Command("bad arguments".to_owned()));
         };
         if program != "sim" {
             return Err(LaunchError::Command(format!("no such program: {program}")));
         }
         let number = |text: &String| text.parse::<u64>().unwrap();
+        let is_early = self.ends(execution.parse().unwrap(), step).await < number(fail_first);
+        if self.dead.is_cancelled() || self.uptime() >= *self.ends_at.borrow() {
+            return Err(lost());
+        }
         let count = {
-            let mut begun = self.begun.lock().unwrap();
-            let count = begun.entry(mark.clone()).or_default();
+            let mut marks = self.marks.lock().unwrap();
+            let count = marks.entry(mark.clone()).or_default();
             *count += 1;
             *count
         };
-        let code = if u64::from(count) <= number(fail_first) { 1 } else { i32::try_from(number(exit)).unwrap() };
+        let code = if is_early { 1 } else { i32::try_from(number(exit)).unwrap() };
         let control = SimControl {
             ends_at: Instant::now() + Duration::from_millis(number(millis)),
             code,
             signalled: Arc::new(watch::channel(false).0),
+            dead: self.dead.clone(),
+            lease: self.ends_at.subscribe(),
+            began: self.began,
         };
         Ok(Process {
             pid: count,
-            stdout: Box::new(std::io::Cursor::new(format!("{mark} run {count}\n").into_bytes())),
+            stdout: Box::new(std::io::Cursor::new(format!("{mark}\n").into_bytes())),
             stderr: Box::new(tokio::io::empty()),
             control: Box::new(control),
         })
+    }
+
+    fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    async fn end_at(&self, uptime: Duration) -> Result<(), LaunchError> {
+        self.ends_at.send_replace(uptime);
+        Ok(())
     }
 }
 
@@ -53,6 +105,26 @@ struct SimControl {
     ends_at: Instant,
     code: i32,
     signalled: Arc<watch::Sender<bool>>,
+    dead: CancellationToken,
+    lease: watch::Receiver<Duration>,
+    began: Instant,
+}
+
+/// Resolves when the lease of the engine has run out.
+async fn lease_over(mut lease: watch::Receiver<Duration>, began: Instant) {
+    loop {
+        let ends_at = *lease.borrow_and_update();
+        let left = ends_at.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        let far = Duration::from_secs(3600 * 24 * 365);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(left.min(far)) => {}
+            changed = lease.changed() => if changed.is_err() { return std::future::pending().await },
+        }
+    }
 }
 
 #[async_trait]
@@ -67,6 +139,8 @@ impl ProcessControl for SimControl {
         let ago = Duration::ZERO;
         tokio::select! {
             biased;
+            () = self.dead.cancelled() => Err(lost()),
+            () = lease_over(self.lease.clone(), self.began) => Err(lost()),
             _ = signalled.wait_for(|signalled| *signalled) => Ok(Exit { code: None, signal: Some(15), usage, ago }),
             () = tokio::time::sleep_until(self.ends_at) => Ok(Exit { code: Some(self.code), signal: None, usage, ago }),
         }

@@ -1,23 +1,30 @@
-//! The first simulation: the production engine on virtual time, over the log in memory with seeded faults, and crashed at
-//! every append. A failure prints its seed; `TESTLEDGER_SIM_SEED=N` runs that seed alone, `TESTLEDGER_SIM_SEEDS=N` so many.
+//! The simulation: production engines with their sweepers on virtual time, over the log in memory with seeded faults. They
+//! crash at every append, are killed, cut off, and followed by others. A failure prints its seed; `TESTLEDGER_SIM_SEED=N` runs
+//! that seed alone, `TESTLEDGER_SIM_SEEDS=N` so many.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod check;
 mod launcher;
+mod life;
+mod plans;
 mod world;
 
 use testledger::event_store::faults::CrashPoint;
 
-use world::{Ending, World};
+use world::{Run, World};
 
-/// How many seeds run by default.
-const SEEDS: u64 = 200;
+/// How many worlds with engines that are lost run by default.
+const SEEDS: u64 = 1_000;
+/// How many worlds without, of each kind.
+const CALM_SEEDS: u64 = 200;
+/// How many worlds are crashed at each of their appends.
+const CRASH_SEEDS: u64 = 100;
 
-fn seeds() -> Vec<u64> {
+fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("TESTLEDGER_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("TESTLEDGER_SIM_SEEDS").unwrap_or(SEEDS)).collect(),
+        None => (1..=number("TESTLEDGER_SIM_SEEDS").unwrap_or(default)).collect(),
     }
 }
 
@@ -32,11 +39,10 @@ fn with_seed(seed: u64, what: &str, run: impl FnOnce()) {
 
 #[test]
 fn an_undisturbed_run_ends_as_its_plan_says() {
-    for seed in seeds() {
+    for seed in seeds(CALM_SEEDS) {
         with_seed(seed, "undisturbed", || {
             let world = World::of(seed).without_faults();
-            let run = world.run(None);
-            assert_eq!(run.ending, Ending::Finished);
+            let run = world.run();
             check::whole_log(&run);
             check::verdicts(&world, &run);
         });
@@ -45,11 +51,10 @@ fn an_undisturbed_run_ends_as_its_plan_says() {
 
 #[test]
 fn faults_of_the_store_change_no_verdict() {
-    for seed in seeds() {
+    for seed in seeds(CALM_SEEDS) {
         with_seed(seed, "faults", || {
             let world = World::of(seed);
-            let run = world.run(None);
-            assert_eq!(run.ending, Ending::Finished);
+            let run = world.run();
             check::whole_log(&run);
             check::verdicts(&world, &run);
         });
@@ -59,38 +64,47 @@ fn faults_of_the_store_change_no_verdict() {
 #[test]
 fn what_another_process_cancels_ends_within_a_second() {
     let mut in_time = 0;
-    for seed in seeds() {
+    for seed in seeds(CALM_SEEDS) {
         with_seed(seed, "cancelled by another process", || {
             let world = World::of(seed).cancelled_by_another();
-            let run = world.run(None);
-            assert_eq!(run.ending, Ending::Finished);
+            let run = world.run();
             check::whole_log(&run);
             check::verdicts(&world, &run);
             let world = world.without_faults();
-            let run = world.run(None);
+            let run = world.run();
             check::whole_log(&run);
             check::verdicts(&world, &run);
             in_time += u64::from(check::nothing_begins_after_a_cancellation(&run));
         });
     }
     eprintln!("{in_time} cancellations met something that was under way");
-    assert!(in_time > 0 || seeds().len() == 1, "no cancellation met anything");
+    assert!(in_time > 0 || seeds(CALM_SEEDS).len() == 1, "no cancellation met anything");
+}
+
+/// Everything that must hold, whatever has happened.
+fn check_all(world: &World, run: &Run) {
+    if std::env::var_os("TESTLEDGER_SIM_SEED").is_some() {
+        eprintln!("{:#?}\n{}", world.lives, run.story());
+    }
+    check::whole_log(run);
+    check::claims_hold(run);
+    check::verdicts(world, run);
+    check::views_agree(run);
 }
 
 #[test]
-fn a_crash_at_any_append_leaves_what_can_be_finished() {
+fn a_crash_at_any_append_is_recovered() {
     let (mut crashes, mut hit) = (0, 0);
-    for seed in seeds() {
-        let world = World::of(seed);
-        let appends = world.run(None).appends;
+    for seed in seeds(CRASH_SEEDS) {
+        let appends = World::of(seed).run().appends;
         for append in 1..=appends {
             let point = if (seed + append) % 2 == 0 { CrashPoint::Before } else { CrashPoint::After };
             with_seed(seed, &format!("crashed {point:?} append {append}"), || {
-                let run = world.run(Some((append, point)));
+                let world = World::of(seed).crashed_at(append, point);
+                let run = world.run();
                 crashes += 1;
-                hit += u64::from(run.ending == Ending::Crashed);
-                check::whole_log(&run);
-                check::can_be_finished(&run);
+                hit += run.fates_met;
+                check_all(&world, &run);
             });
         }
     }
@@ -99,13 +113,28 @@ fn a_crash_at_any_append_leaves_what_can_be_finished() {
 }
 
 #[test]
+fn engines_are_lost_in_every_way() {
+    let mut met = 0;
+    for seed in seeds(SEEDS) {
+        with_seed(seed, "fates", || {
+            let world = World::of(seed).with_fates();
+            let run = world.run();
+            met += run.fates_met;
+            check_all(&world, &run);
+        });
+    }
+    eprintln!("{met} engines died or were cut off");
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
-    for seed in seeds().into_iter().take(20) {
+    for seed in seeds(100) {
         with_seed(seed, "repeated", || {
-            let world = World::of(seed);
-            let (one, two) = (world.run(None), world.run(None));
+            let world = World::of(seed).with_fates();
+            let (one, two) = (world.run(), world.run());
             let first_other = one.history().into_iter().zip(two.history()).find(|(one, two)| one != two);
             assert_eq!(first_other, None);
+            assert_eq!(one.history().len(), two.history().len());
         });
     }
 }

@@ -1,44 +1,42 @@
-//! One seed's world: a plan, a store with its faults, and a run of the production engine in it.
+//! One seed's world: a plan, a store with its faults, engines with their fates, and what is left of it all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use testledger::bus::Update;
 use testledger::engine::execution::Execution;
 use testledger::engine::journal::Journal;
-use testledger::engine::request::RequestOptions;
-use testledger::engine::stop::Stop;
-use testledger::engine::{Engine, Parts};
 use testledger::event_store::EventLog;
 use testledger::event_store::faults::{CrashPoint, Faults};
 use testledger::event_store::memory::MemoryLog;
+use testledger::event_store::memory::leases::MemoryLeases;
+use testledger::execution::{State, evolve};
 use testledger::ports::clock::{VirtualClock, ms};
 use testledger::ports::ids::SeededIds;
 use testledger::settings::Settings;
-use testledger::steps::http::HttpClient;
 use testledger_schemas::command::Command;
-use testledger_schemas::event::{CancelReason, StartContent, WorkerContent, WorkerStarted};
-use testledger_schemas::plan::{
-    Action, Case, CaseType, CommandLine, OnInterrupt, Priority, Resume, Retries, RunAction, RunExpect, Step, TextExpect,
-};
-use testledger_schemas::{Commit, Event, ExecutionId, Hash, Page, Plan, Timestamp};
+use testledger_schemas::event::CancelReason;
+use testledger_schemas::{Commit, Event, ExecutionId, Hash, Page, Plan, StreamId, Timestamp};
+use tokio::time::Instant;
 
-use crate::launcher::SimLauncher;
+use crate::life::{Fate, Life, Shared, Started, Work};
+use crate::plans::plan;
 
-/// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
-    Finished,
-    Crashed,
-}
+/// The longest that a world may take until everything has its end: virtual time.
+const END_OF_TIME: Duration = Duration::from_secs(4 * 3600);
+/// How often is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The lease of engines.
+const LEASE: Duration = Duration::from_secs(60);
 
-/// What is left of a run: the durable log, and what the outside saw of it.
+/// What is left of a world: the durable log, and what the outside saw of it.
 pub struct Run {
-    pub ending: Ending,
     pub root: ExecutionId,
+    /// How many appends the first engine made.
     pub appends: u64,
+    /// How many engines met their fate: died, or were cut off.
+    pub fates_met: u64,
     pub pages: Vec<Page>,
     /// Every durable commit, sequenced or not.
     pub commits: Vec<Commit>,
@@ -46,6 +44,8 @@ pub struct Run {
     pub told: Vec<(ExecutionId, Event)>,
     /// How often each simulated command began.
     pub begun: BTreeMap<String, u32>,
+    /// The durable log itself.
+    pub truth: Arc<MemoryLog>,
 }
 
 impl Run {
@@ -57,11 +57,28 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What happened, a line for each commit in the order of the pages.
+    pub fn story(&self) -> String {
+        let by_id: BTreeMap<_, _> = self.commits.iter().map(|commit| (commit.id, commit)).collect();
+        let entries = self.pages.iter().flat_map(|page| &page.entries);
+        let line = |commit: &Commit| {
+            let events: Vec<&str> = commit.events.iter().map(|event| event.type_name.as_str()).collect();
+            let worker = commit.worker.map(|worker| worker.to_string()[30..].to_owned()).unwrap_or_default();
+            let id = commit.id.to_string();
+            let short = format!("{}…{}", &id[..18], &id[id.len() - 13..]);
+            format!("{} {short} by {worker} {:?}: {}\n", commit.recorded_at, commit.claim_epoch, events.join(" "))
+        };
+        entries.map(|entry| line(by_id[&entry.commit])).collect()
+    }
+}
+
 /// The world of one seed.
 pub struct World {
     pub seed: u64,
     pub plan: Plan,
     pub jobs: usize,
+    pub lives: Vec<Life>,
     faults: Faults,
     /// When somebody presses Ctrl-C, if somebody does.
     pub stop_after: Option<Duration>,
@@ -78,7 +95,10 @@ pub struct Cancel {
     pub case: Option<usize>,
 }
 
+const UNDISTURBED: Life = Life { host: 0, is_proven: true, fate: Fate::Lives, clock_off_ms: 0 };
+
 impl World {
+    /// A world with one engine, to which nothing happens but what its store does.
     pub fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let faults = Faults {
@@ -90,7 +110,8 @@ impl World {
         };
         let plan = plan(seed, &mut random);
         let stop_after = random.random_bool(0.2).then(|| Duration::from_millis(random.random_range(0..6_000)));
-        Self { seed, plan, jobs: random.random_range(1..4), faults, stop_after, cancel: None }
+        let jobs = random.random_range(1..4);
+        Self { seed, plan, jobs, lives: vec![UNDISTURBED], faults, stop_after, cancel: None }
     }
 
     pub fn without_faults(mut self) -> Self {
@@ -110,42 +131,138 @@ impl World {
         self
     }
 
-    /// Runs the production engine in this world, crashed at an append if that is asked for.
-    pub fn run(&self, crash: Option<(u64, CrashPoint)>) -> Run {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(self.run_here(crash))
+    /// The same world, in which the first engine crashes at an append, and another one of the same machine follows.
+    pub fn crashed_at(mut self, append: u64, point: CrashPoint) -> Self {
+        self.lives = vec![Life { fate: Fate::Crash(append, point), ..UNDISTURBED }, UNDISTURBED];
+        self
     }
 
-    async fn run_here(&self, crash: Option<(u64, CrashPoint)>) -> Run {
-        let log = MemoryLog::with_faults(self.faults);
-        let launcher = Arc::new(SimLauncher::default());
-        if let Some((append, point)) = crash {
-            log.crash_at(append, point);
+    /// The same world with several engines, whose fates are drawn: they crash at appends, are killed, or cut off; on one
+    /// machine or several, with clocks that are off. The last one lives.
+    pub fn with_fates(mut self) -> Self {
+        let mut random = StdRng::seed_from_u64(self.seed ^ 0xfa7e);
+        let count = random.random_range(1..4);
+        let mut lives: Vec<Life> = (0..count).map(|_| life(&mut random)).collect();
+        lives.push(Life { fate: Fate::Lives, ..life(&mut random) });
+        self.lives = lives;
+        if random.random_bool(0.15) {
+            self = self.cancelled_by_another();
         }
-        let told = Arc::new(std::sync::Mutex::new(vec![]));
+        self
+    }
+
+    /// Whether more happens to this world than its plan's verdict can tell.
+    pub fn is_disturbed(&self) -> bool {
+        self.cancel.is_some() || self.stop_after.is_some() || self.plan.deadline_ms.is_some() || self.plan.fail_fast
+    }
+
+    /// Whether all engines are on one machine.
+    pub fn is_on_one_machine(&self) -> bool {
+        self.lives.iter().all(|life| life.host == self.lives[0].host)
+    }
+
+    pub fn run(&self) -> Run {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(self.run_here())
+    }
+
+    async fn run_here(&self) -> Run {
+        let settings = Settings {
+            jobs: self.jobs,
+            store_patience: Duration::from_secs(3600),
+            lease: LEASE,
+            max_interruptions: 20,
+            ..Settings::default()
+        };
+        let truth = MemoryLog::with_faults(Faults { seed: self.seed, ..Faults::none() });
+        let shared = Shared {
+            seed: self.seed,
+            truth: Arc::clone(&truth),
+            leases: MemoryLeases::new(),
+            marks: Arc::default(),
+            told: Arc::default(),
+            settings,
+            faults: self.faults,
+            began: Instant::now(),
+        };
         let root = ExecutionId::for_key(&self.seed.to_string());
-        // The engine lives in a task of its own, so that a crash can drop it whole.
-        let engine = {
-            let (log, launcher, told) = (Arc::clone(&log), Arc::clone(&launcher), Arc::clone(&told));
-            let (plan, settings, seed, stop_after) = (self.plan.clone(), self.settings(), self.seed, self.stop_after);
-            tokio::spawn(async move { drive(log, launcher, told, plan, settings, seed, stop_after).await })
-        };
         if let Some(cancel) = self.cancel {
-            tokio::spawn(cancel_from_elsewhere(log.reopen(), self.target(root, cancel), cancel.after, self.seed));
+            tokio::spawn(cancel_from_elsewhere(truth.reopen(), self.target(root, cancel), cancel.after, self.seed));
         }
-        let abort = engine.abort_handle();
-        let ending = tokio::select! {
-            biased;
-            () = log.crashed() => {
-                abort.abort();
-                Ending::Crashed
+        let (started, fates_met) = self.live(&shared).await;
+        let deadline = Instant::now() + END_OF_TIME;
+        while self.is_begun_and_open(&truth, root).await && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let log = Arc::clone(&started[0].log);
+        if self.lives.len() == 1 {
+            started.into_iter().next().unwrap().task.await.unwrap();
+            return self.remains(root, log.appends(), fates_met, &shared).await;
+        }
+        let appends = log.appends();
+        for engine in &started {
+            engine.task.abort();
+        }
+        self.remains(root, appends, fates_met, &shared).await
+    }
+
+    /// One engine after the other: each begins when the one before has met its fate, and some earlier.
+    async fn live(&self, shared: &Shared) -> (Vec<Started>, u64) {
+        let mut started: Vec<Started> = vec![];
+        let mut met = 0;
+        for (number, life) in (0_u64..).zip(self.lives.iter().copied()) {
+            let work = (number == 0).then(|| Work { plan: self.plan.clone(), stop_after: self.stop_after });
+            let engine = shared.start(number, life, work);
+            let is_met = match life.fate {
+                Fate::Lives => false,
+                Fate::Crash(..) => {
+                    // A crash that is planned for an append that never comes is none.
+                    let is_idle = tokio::time::sleep(Duration::from_secs(200));
+                    tokio::select! {
+                        biased;
+                        () = engine.log.crashed() => true,
+                        () = is_idle => false,
+                    }
+                }
+                Fate::Killed(after) => {
+                    tokio::time::sleep(after).await;
+                    true
+                }
+                Fate::Cut(after, lasts) => {
+                    tokio::time::sleep(after).await;
+                    let log = Arc::clone(&engine.log);
+                    log.cut(true);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(lasts).await;
+                        log.cut(false);
+                    });
+                    true
+                }
+            };
+            if matches!(life.fate, Fate::Crash(..) | Fate::Killed(_)) {
+                engine.die(shared, life);
             }
-            ended = engine => {
-                ended.unwrap();
-                Ending::Finished
+            met += u64::from(is_met);
+            started.push(engine);
+        }
+        (started, met)
+    }
+
+    /// Whether something is open. What was never asked for is nobody's business.
+    async fn is_begun_and_open(&self, truth: &MemoryLog, root: ExecutionId) -> bool {
+        let children = self.plan.cases.iter().map(|case| ExecutionId::child_of(root, &case.id, &case.matrix));
+        let mut open = false;
+        for id in children.chain([root]) {
+            let mut state = State::initial();
+            let commits = truth.read_stream(StreamId::from(id), 0, usize::MAX).await.unwrap();
+            commits.iter().flat_map(|commit| &commit.events).for_each(|it| evolve(&mut state, &it.read().unwrap()));
+            if id == root && state.status.is_none() {
+                // Nobody can know of it once the engine that was to ask for it is dead.
+                return self.lives[0].fate == Fate::Lives;
             }
-        };
-        self.remains(ending, root, &log, &launcher, &told).await
+            open |= state.status.is_some() && !state.is_final();
+        }
+        open
     }
 
     /// Which execution a cancellation is for.
@@ -154,20 +271,8 @@ impl World {
         case.map_or(root, |case| ExecutionId::child_of(root, &case.id, &case.matrix))
     }
 
-    fn settings(&self) -> Settings {
-        Settings { jobs: self.jobs, store_patience: Duration::from_secs(3600), ..Settings::default() }
-    }
-
-    async fn remains(
-        &self,
-        ending: Ending,
-        root: ExecutionId,
-        log: &Arc<MemoryLog>,
-        launcher: &SimLauncher,
-        told: &std::sync::Mutex<Vec<(ExecutionId, Event)>>,
-    ) -> Run {
-        let appends = log.appends();
-        let durable = log.reopen();
+    async fn remains(&self, root: ExecutionId, appends: u64, fates_met: u64, shared: &Shared) -> Run {
+        let durable = shared.truth.reopen();
         // The sequencer of the reopened log starts with the first call, and seals what was not sealed yet.
         durable.last_page().await.unwrap();
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -179,9 +284,27 @@ impl World {
         }
         let scanned = durable.scan_commits(None, usize::MAX).await.unwrap();
         let commits = scanned.into_iter().map(|raw| raw.commit.unwrap()).collect();
-        let told = told.lock().unwrap().clone();
-        let begun = launcher.begun.lock().unwrap().clone();
-        Run { ending, root, appends, pages, commits, told, begun }
+        let told = shared.told.lock().unwrap().clone();
+        let begun = shared.marks.lock().unwrap().clone();
+        Run { root, appends, fates_met, pages, commits, told, begun, truth: durable }
+    }
+}
+
+fn life(random: &mut StdRng) -> Life {
+    let point = if random.random_bool(0.5) { CrashPoint::Before } else { CrashPoint::After };
+    let fate = match random.random_range(0..10) {
+        0..=4 => Fate::Crash(random.random_range(1..40), point),
+        5..=7 => Fate::Killed(Duration::from_millis(random.random_range(0..8_000))),
+        _ => Fate::Cut(
+            Duration::from_millis(random.random_range(0..8_000)),
+            Duration::from_millis(random.random_range(0..200_000)),
+        ),
+    };
+    Life {
+        host: u8::from(random.random_bool(0.2)),
+        is_proven: random.random_bool(0.7),
+        fate,
+        clock_off_ms: if random.random_bool(0.2) { random.random_range(-7_200_000..7_200_000) } else { 0 },
     }
 }
 
@@ -190,7 +313,7 @@ async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: 
     tokio::time::sleep(after).await;
     let journal = Arc::new(Journal {
         log: log.clone(),
-        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(1_000_000).plus_ms(ms(after)))),
+        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(100_000_000).plus_ms(ms(after)))),
         ids: Arc::new(SeededIds::new(!seed)),
         actor: "somebody else".to_owned(),
         worker: None,
@@ -203,131 +326,5 @@ async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: 
     // Before it was asked for there is nothing to cancel.
     if execution.state().status.is_some() {
         execution.act(&[Command::RequestCancellation(CancelReason::User)]).await.unwrap();
-    }
-}
-
-async fn drive(
-    log: Arc<MemoryLog>,
-    launcher: Arc<SimLauncher>,
-    told: Arc<std::sync::Mutex<Vec<(ExecutionId, Event)>>>,
-    plan: Plan,
-    settings: Settings,
-    seed: u64,
-    stop_after: Option<Duration>,
-) {
-    let parts = Parts {
-        log: log.clone(),
-        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(1_000_000))),
-        ids: Arc::new(SeededIds::new(seed)),
-        launcher,
-        http: HttpClient::new(),
-        settings,
-        actor: "simulation".to_owned(),
-        environment: BTreeMap::new(),
-        place: StartContent::default(),
-        process: WorkerStarted {
-            pid: 1,
-            boot_id: "simulation".to_owned(),
-            started_ticks: 1,
-            version: "0".to_owned(),
-            content: WorkerContent::default().into(),
-        },
-    };
-    let engine = Engine::start(parts).await.unwrap();
-    let mut updates = engine.bus().subscribe();
-    tokio::spawn(async move {
-        while let Ok(update) = updates.recv().await {
-            if let Update::Acknowledged(news) = update {
-                told.lock().unwrap().extend(news.events.iter().map(|event| (news.execution, event.clone())));
-            }
-        }
-    });
-    let options = RequestOptions { idempotency_key: Some(seed.to_string()), ..RequestOptions::default() };
-    let requested = engine.request(&plan, &options).await.unwrap();
-    let stop = Stop::default();
-    if let Some(after) = stop_after {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(after).await;
-            stop.fire(CancelReason::Signal);
-        });
-    }
-    engine.run(requested.execution.id(), Arc::new(plan), &stop).await.unwrap();
-    engine.shut_down().await.unwrap();
-    // Listeners get the last news before the world ends.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
-fn plan(seed: u64, random: &mut StdRng) -> Plan {
-    let is_suite = random.random_bool(0.8);
-    let count = if is_suite { random.random_range(1..6) } else { 1 };
-    let cases: Vec<Case> = (0..count).map(|index| case(index, random)).collect();
-    Plan {
-        suite: format!("seed-{seed}"),
-        name: format!("seed {seed}"),
-        source: "simulation".to_owned(),
-        is_suite,
-        directory: "/".to_owned(),
-        params: BTreeMap::new(),
-        required_params: vec![],
-        env: vec![],
-        secrets: vec![],
-        concurrency: None,
-        fail_fast: random.random_bool(0.2),
-        deadline_ms: random.random_bool(0.1).then(|| random.random_range(500..5_000)),
-        services: vec![],
-        cases,
-    }
-}
-
-fn case(index: usize, random: &mut StdRng) -> Case {
-    let needs = (0..index).filter(|_| random.random_bool(0.2)).map(|needed| format!("c{needed}")).collect();
-    let steps = (0..random.random_range(1..4)).map(|step| sim_step(index, step, random)).collect();
-    Case {
-        id: format!("c{index}"),
-        matrix: String::new(),
-        matrix_values: BTreeMap::new(),
-        name: format!("case {index}"),
-        case_type: CaseType::Generic,
-        tags: vec![],
-        priority: [Priority::Low, Priority::Normal, Priority::High][random.random_range(0..3)],
-        needs,
-        env: vec![],
-        timeout_ms: random.random_bool(0.2).then(|| random.random_range(100..4_000)),
-        retries: Retries { max_attempts: random.random_range(1..4), backoff_ms: 300, backoff_factor: 2 },
-        resume: Resume::SameHost,
-        steps,
-    }
-}
-
-fn sim_step(case: usize, step: usize, random: &mut StdRng) -> Step {
-    let exit = u32::from(random.random_bool(0.15));
-    let fail_first = if random.random_bool(0.2) { random.random_range(1..3) } else { 0 };
-    let argv = [
-        "sim".to_owned(),
-        format!("c{case}/s{step}"),
-        random.random_range(1..1_500_u32).to_string(),
-        exit.to_string(),
-        fail_first.to_string(),
-    ];
-    Step {
-        id: format!("s{step}"),
-        name: format!("step {step}"),
-        action: Action::Run(RunAction {
-            command: CommandLine::Argv(argv.into()),
-            directory: None,
-            env: vec![],
-            expect: RunExpect {
-                exit_codes: vec![0],
-                stdout: TextExpect::default(),
-                stderr: TextExpect::default(),
-                within_ms: None,
-            },
-        }),
-        timeout_ms: random.random_bool(0.2).then(|| random.random_range(100..2_000)),
-        retries: Retries { max_attempts: random.random_range(1..3), backoff_ms: 100, backoff_factor: 2 },
-        on_interrupt: OnInterrupt::Rerun,
-        capture: BTreeMap::new(),
-        report: None,
     }
 }

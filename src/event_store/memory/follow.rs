@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::event_store::faults::Dice;
-use crate::event_store::memory::store::{Durable, Store};
+use crate::event_store::memory::store::{Durable, News, Store};
 use crate::event_store::sequencer::{Candidate, Offered, Sequencer};
 
 /// The change stream brings a commit after 1 to so many milliseconds.
@@ -15,13 +15,13 @@ const MAX_LAG_MS: u64 = 5;
 const REPEATED: u64 = 8;
 
 /// Follows the change stream until it is stopped.
-pub(super) async fn follow(durable: Arc<Durable>, dice: Dice, stop: CancellationToken) {
-    let mut written = durable.written.subscribe();
+pub(super) async fn follow(durable: Arc<Durable>, news: Arc<News>, dice: Dice, stop: CancellationToken) {
+    let mut written = news.written.subscribe();
     let mut sequencer = Sequencer::resume(durable.with(|store| store.last_page().clone()));
     loop {
         let from = place_of(sequencer.token());
         let more = async {
-            // The sender lives in `durable`, which this task holds: waiting cannot fail.
+            // This task holds the sender: waiting cannot fail.
             drop(written.wait_for(|written| *written > from).await);
             tokio::time::sleep(Duration::from_millis(1 + dice.below(MAX_LAG_MS))).await;
         };

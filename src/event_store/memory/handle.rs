@@ -1,15 +1,15 @@
 //! One process's side of the log in memory: what may happen to a call on its way to the store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use testledger_schemas::commit::Commit;
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::event_store::faults::{CrashPoint, Dice, Faults};
 use crate::event_store::memory::follow;
-use crate::event_store::memory::store::Durable;
+use crate::event_store::memory::store::{Durable, News};
 use crate::event_store::{AppendError, StoreError};
 
 /// Keeps the sequencer's chance apart from that of the calls.
@@ -18,10 +18,15 @@ const SEQUENCER_SEED: u64 = 0x5e9e_4ce2;
 /// What one process has of the log: its faults, its crash, its sequencer.
 pub(super) struct Handle {
     pub(super) durable: Arc<Durable>,
+    pub(super) news: Arc<News>,
     dice: Dice,
     seed: u64,
     pub(super) appends: AtomicU64,
     crash: OnceLock<(u64, CrashPoint)>,
+    /// Whether the network between this process and the store is cut.
+    cut: AtomicBool,
+    /// Who waits for it to be mended, in their order.
+    mended: Notify,
     /// Fires when this process dies.
     pub(super) dead: CancellationToken,
     /// Fires when the log is closed.
@@ -42,11 +47,14 @@ pub(super) enum NoAnswer {
 impl Handle {
     pub(super) fn new(durable: Arc<Durable>, faults: Faults) -> Self {
         Self {
+            news: durable.listen(),
             durable,
             dice: Dice::new(faults),
             seed: faults.seed,
             appends: AtomicU64::new(0),
             crash: OnceLock::new(),
+            cut: AtomicBool::new(false),
+            mended: Notify::new(),
             dead: CancellationToken::new(),
             closed: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -59,12 +67,25 @@ impl Handle {
         debug_assert!(first, "a handle crashes once");
     }
 
+    /// Cuts the network to the store, or mends it: what is sent meanwhile arrives afterwards.
+    pub(super) fn cut(&self, is_cut: bool) {
+        self.cut.store(is_cut, Ordering::SeqCst);
+        self.mended.notify_waiters();
+    }
+
     /// Brings a call to the store: it takes its time, and may not arrive.
     pub(super) async fn reach(&self) -> Result<(), NoAnswer> {
         self.start_sequencer().await;
         let delay = self.dice.delay();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
+        }
+        while self.cut.load(Ordering::SeqCst) && !self.dead.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = self.mended.notified() => {}
+                () = self.dead.cancelled() => {}
+            }
         }
         if self.dead.is_cancelled() {
             return Err(NoAnswer::Dead);
@@ -82,7 +103,7 @@ impl Handle {
     pub(super) async fn start_sequencer(&self) {
         let start = || async {
             let dice = self.dice.sibling(SEQUENCER_SEED ^ self.seed);
-            drop(tokio::spawn(follow::follow(Arc::clone(&self.durable), dice, self.stop.clone())));
+            drop(tokio::spawn(follow::follow(Arc::clone(&self.durable), Arc::clone(&self.news), dice, self.stop.clone())));
         };
         self.sequencing.get_or_init(start).await;
     }
@@ -106,9 +127,13 @@ impl Handle {
         Ok(appended)
     }
 
-    fn die(&self) -> NoAnswer {
+    pub(super) fn kill(&self) {
         self.dead.cancel();
         self.stop.cancel();
+    }
+
+    fn die(&self) -> NoAnswer {
+        self.kill();
         NoAnswer::Dead
     }
 }

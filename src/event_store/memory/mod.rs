@@ -68,6 +68,16 @@ impl MemoryLog {
         self.handle.crash_at(append_number, point);
     }
 
+    /// Lets the process of this handle die now.
+    pub fn kill(&self) {
+        self.handle.kill();
+    }
+
+    /// Cuts the network between this handle and the store, or mends it: what is sent meanwhile arrives afterwards.
+    pub fn cut(&self, is_cut: bool) {
+        self.handle.cut(is_cut);
+    }
+
     /// Resolves when the process of this handle has died: the time to drop whatever uses it.
     pub async fn crashed(&self) {
         self.handle.dead.cancelled().await;
@@ -157,7 +167,7 @@ impl EventLog for MemoryLog {
     }
 
     fn head(&self) -> watch::Receiver<u64> {
-        self.handle.durable.head.subscribe()
+        self.handle.news.head.subscribe()
     }
 
     async fn erase_content(&self, commit: CommitId, events: &[EventId]) -> Result<(), StoreError> {
@@ -213,7 +223,7 @@ impl EventLog for MemoryLog {
         self.handle.start_sequencer().await;
         self.handle.closed.cancel();
         let durable = &self.handle.durable;
-        let mut head = durable.head.subscribe();
+        let mut head = self.handle.news.head.subscribe();
         let events = durable.with(|store| store.commits.values().map(|commit| commit.events.len() as u64).sum::<u64>());
         // In vain where another handle's faults keep the sequencers from it: hence the patience.
         drop(tokio::time::timeout(CLOSE_PATIENCE, head.wait_for(|head| *head >= events)).await);

@@ -1,7 +1,7 @@
 //! The durable part of the log in memory: what every handle on it shares, and what outlives a crash.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use testledger_schemas::Timestamp;
@@ -19,6 +19,13 @@ use crate::event_store::{AppendError, StoreError, StoredArtifact};
 /// What all handles share.
 pub(super) struct Durable {
     store: Mutex<Store>,
+    /// Who is to be told, in the order in which they came. Each has channels of its own: those who wait on one channel are
+    /// woken in any order, and a simulation is to be the same every time.
+    listeners: Mutex<Vec<Weak<News>>>,
+}
+
+/// What a handle hears of the store.
+pub(super) struct News {
     /// How many commits the change stream has had.
     pub(super) written: watch::Sender<u64>,
     /// The last position given.
@@ -55,7 +62,18 @@ impl Durable {
             artifacts: BTreeMap::new(),
             began: Instant::now(),
         };
-        Self { store: Mutex::new(store), written: watch::Sender::new(0), head: watch::Sender::new(0) }
+        Self { store: Mutex::new(store), listeners: Mutex::default() }
+    }
+
+    /// What one more handle hears, until it drops this.
+    pub(super) fn listen(&self) -> Arc<News> {
+        let store = self.lock();
+        let (written, head) = (store.changes.len() as u64, store.last_position());
+        let news = Arc::new(News { written: watch::Sender::new(written), head: watch::Sender::new(head) });
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| listener.strong_count() > 0);
+        listeners.push(Arc::downgrade(&news));
+        news
     }
 
     /// One atomic look or change.
@@ -64,8 +82,11 @@ impl Durable {
         let answer = act(&mut store);
         let (written, head) = (store.changes.len() as u64, store.last_position());
         // Told while the lock is held: the numbers never go back.
-        self.written.send_if_modified(|known| std::mem::replace(known, written) != written);
-        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for news in listeners.iter().filter_map(Weak::upgrade) {
+            news.written.send_if_modified(|known| std::mem::replace(known, written) != written);
+            news.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        }
         answer
     }
 
