@@ -4,6 +4,7 @@ use serde_json::Value;
 use testledger_schemas::published::{self, output_schema};
 
 use crate::audit::Cleaned;
+use crate::cli::recover::RecoveredLine;
 use crate::cli::result::{RunResult, VerifyResult};
 use crate::views::events::EventLine;
 use crate::views::flaky::{FlakyList, FlakyShow};
@@ -18,6 +19,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
     let mut all = published::all();
     all.extend([
         ("run.schema.json", output_schema::<RunResult>("testledger run")),
+        ("recover.schema.json", output_schema::<RecoveredLine>("testledger recover line")),
         ("event-line.schema.json", output_schema::<EventLine>("testledger event line")),
         ("executions-list.schema.json", output_schema::<ExecutionPage>("testledger executions list")),
         ("executions-show.schema.json", output_schema::<ExecutionShow>("testledger executions show")),

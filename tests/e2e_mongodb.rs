@@ -21,6 +21,8 @@ mod printed;
 mod projecting;
 #[path = "e2e/reading.rs"]
 mod reading;
+#[path = "e2e/recovering.rs"]
+mod recovering;
 #[path = "e2e/runs.rs"]
 mod runs;
 #[path = "e2e/secrets.rs"]

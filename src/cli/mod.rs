@@ -18,7 +18,7 @@ mod plan;
 mod plans;
 mod project;
 mod projections;
-mod recover;
+pub mod recover;
 mod replay;
 pub mod result;
 mod run;

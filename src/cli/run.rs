@@ -123,6 +123,7 @@ async fn finish(sweeper: Sweeper, stop: &Stop) {
         return sweeper.leave();
     }
     tokio::select! {
+        biased;
         () = sweeper.end() => {}
         () = stop.token().cancelled() => {}
     }

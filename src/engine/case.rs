@@ -94,7 +94,7 @@ pub async fn attempt(
         execution.refresh().await?;
     }
     for _ in 0..MAX_TURNS {
-        let is_foreign = execution.state().claim.is_some_and(|claim| claim.worker != engine.worker());
+        let is_foreign = execution.claimed_elsewhere().is_some();
         if is_foreign && follow::until_released(engine, execution, stop).await? == Followed::GivenUp {
             return Ok(AttemptEnd::Over);
         }

@@ -67,6 +67,12 @@ impl Execution {
         self.root
     }
 
+    /// Who else has it: another engine, or something else in this one.
+    #[must_use]
+    pub fn claimed_elsewhere(&self) -> Option<WorkerId> {
+        self.state.claim.filter(|claim| self.held != Some(claim.epoch)).map(|claim| claim.worker)
+    }
+
     /// The engine whose business it is: the one that has the claim, or the last that wrote.
     #[must_use]
     pub fn owner(&self) -> Option<WorkerId> {
@@ -168,6 +174,12 @@ impl Execution {
                     held = Some(claimed.epoch);
                 }
                 evolve(&mut state, event);
+            }
+            if let (Command::Claim(worker), Some(claim)) = (command, state.claim)
+                && held != Some(claim.epoch)
+            {
+                // Something else in this very process has it.
+                return Err(Refusal::AlreadyClaimed(*worker));
             }
             events.extend(decided);
         }

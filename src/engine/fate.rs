@@ -132,10 +132,10 @@ async fn life(log: &dyn EventLog, worker: WorkerId) -> Result<(Option<WorkerStar
     let events = commits.iter().flat_map(|commit| &commit.events).filter_map(|recorded| recorded.read().ok());
     let mut life = (None, false);
     for event in events {
-        match event {
-            Event::WorkerStarted(started) => life.0 = Some(started),
-            Event::WorkerStopped(_) => life.1 = true,
-            _ => {}
+        if let Event::WorkerStarted(started) = event {
+            life.0 = Some(started);
+        } else if let Event::WorkerStopped(_) = event {
+            life.1 = true;
         }
     }
     Ok(life)

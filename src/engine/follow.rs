@@ -44,9 +44,9 @@ pub async fn until_released(
         if execution.state().is_final() {
             return Ok(Followed::Over);
         }
-        let holder = execution.state().claim.map(|claim| claim.worker).filter(|worker| *worker != engine.worker());
-        let Some(holder) = holder else { return Ok(Followed::Free) };
-        if let Some(reason) = engine.fates.of(engine.journal.log.as_ref(), holder).await? {
+        let Some(holder) = execution.claimed_elsewhere() else { return Ok(Followed::Free) };
+        let is_here = holder == engine.worker();
+        if !is_here && let Some(reason) = engine.fates.of(engine.journal.log.as_ref(), holder).await? {
             end_claim(execution, holder, reason).await?;
             continue;
         }

@@ -133,8 +133,7 @@ async fn run_claimed(
     let ran = if all_ready {
         wishing(root, stop, cases.run()).await
     } else {
-        let reason = stop.reason().unwrap_or(CancelReason::SetupFailed);
-        cases.cancel_all(reason).await
+        cases.end_all(CancelReason::SetupFailed).await
     };
     services.stop(engine, root).await?;
     let conclusion = if all_ready || stop.reason().is_some() { Conclusion::Finished } else { Conclusion::SetupFailed };
@@ -233,16 +232,12 @@ impl<'a> Cases<'a> {
                 ended.push((case, execution));
                 continue;
             }
-            match (status, retry_at) {
-                (Some(ExecutionStatus::Running), _) => {
-                    self.schedule.begun(case);
-                    self.interrupted.push_back(case);
-                }
-                (Some(ExecutionStatus::Retrying), Some(due)) => {
-                    self.schedule.begun(case);
-                    self.waiting.insert((due, case));
-                }
-                _ => {}
+            if status == Some(ExecutionStatus::Running) {
+                self.schedule.begun(case);
+                self.interrupted.push_back(case);
+            } else if let Some(due) = retry_at {
+                self.schedule.begun(case);
+                self.waiting.insert((due, case));
             }
             self.idle.insert(case, execution);
         }
@@ -368,6 +363,15 @@ impl<'a> Cases<'a> {
         let left = self.schedule.stop().into_iter().chain(waiting).collect();
         let reason = self.stop.reason().unwrap_or(CancelReason::ParentCancelled);
         self.cancel(left, reason).await;
+    }
+
+    /// Starts nothing new, and brings what was interrupted to its end. Where nobody has stopped the suite, this is why.
+    async fn end_all(&mut self, reason: CancelReason) -> Result<StatusTally, ExecutionError> {
+        self.stopping = true;
+        if self.stop.reason().is_none() {
+            self.stop.fire(reason);
+        }
+        self.run().await
     }
 
     async fn cancel_all(&mut self, reason: CancelReason) -> Result<StatusTally, ExecutionError> {

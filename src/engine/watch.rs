@@ -1,10 +1,11 @@
 //! Follows the log for wishes of other processes: a cancellation that somebody appended stops what runs here.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use testledger_schemas::commit::CommitId;
+use testledger_schemas::event::CancelReason;
 use testledger_schemas::{Event, ExecutionId};
 
 use crate::engine::journal::SharedJournal;
@@ -15,37 +16,54 @@ use crate::event_store::subscription::Subscription;
 /// The wait after the log could not be read.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The executions that run here, with what stops each.
+/// The executions that run here, with what stops each: one may be run, and followed, at the same time.
 #[derive(Default)]
-pub struct Watched(Mutex<BTreeMap<ExecutionId, Stop>>);
+pub struct Watched(Mutex<BTreeMap<ExecutionId, Vec<(u64, Stop)>>>);
 
 /// Ends the watch of one execution when it is dropped.
 pub struct Watch {
     watched: Arc<Watched>,
     execution: ExecutionId,
+    number: u64,
 }
 
 impl Watched {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<ExecutionId, Vec<(u64, Stop)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Watches an execution until the answer is dropped.
     pub fn watch(self: &Arc<Self>, execution: ExecutionId, stop: Stop) -> Watch {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(execution, stop);
-        Watch { watched: Arc::clone(self), execution }
+        let mut all = self.all();
+        let stops = all.entry(execution).or_default();
+        let number = stops.last().map_or(0, |(number, _)| number + 1);
+        stops.push((number, stop));
+        Watch { watched: Arc::clone(self), execution, number }
     }
 
     /// Whether it is watched.
     #[must_use]
     pub fn has(&self, execution: ExecutionId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&execution)
+        self.all().contains_key(&execution)
     }
 
-    fn stop_of(&self, execution: ExecutionId) -> Option<Stop> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&execution).cloned()
+    /// Stops whatever runs or follows it.
+    fn fire(&self, execution: ExecutionId, reason: CancelReason) {
+        for (_, stop) in self.all().get(&execution).into_iter().flatten() {
+            stop.fire(reason);
+        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.watched.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.execution);
+        let mut all = self.watched.all();
+        if let Some(stops) = all.get_mut(&self.execution) {
+            stops.retain(|(number, _)| *number != self.number);
+            if stops.is_empty() {
+                all.remove(&self.execution);
+            }
+        }
     }
 }
 
@@ -76,7 +94,7 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, pages: &mut Subscr
             .iter()
             .filter(|entry| !journal.own.take(entry.hash))
             .map(|entry| entry.commit)
-            .filter(|commit| commit.stream.execution().is_some_and(|id| watched.stop_of(id).is_some()))
+            .filter(|commit| commit.stream.execution().is_some_and(|id| watched.has(id)))
             .collect();
         if foreign.is_empty() {
             continue;
@@ -92,9 +110,8 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, pages: &mut Subscr
             for recorded in &commit.events {
                 if let (Ok(Event::CancellationRequested(wish)), Some(id)) =
                     (recorded.read(), commit.id.stream.execution())
-                    && let Some(stop) = watched.stop_of(id)
                 {
-                    stop.fire(wish.reason);
+                    watched.fire(id, wish.reason);
                 }
             }
         }

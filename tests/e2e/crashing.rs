@@ -33,8 +33,17 @@ fn a_killed_engine_leaves_no_process_and_a_truthful_log() {
         place.no_process_is_left();
         if place.store.has_log() {
             check(&place, seed);
+            for execution in place.executions().iter().filter(|one| one["is_final"] == false) {
+                if execution["parent_id"].is_null() {
+                    place.run(&["executions", "cancel", execution["id"].as_str().unwrap()]).expect(0);
+                }
+            }
         }
         place.run(&["run", "--", "true"]).expect(0);
+        for execution in place.executions() {
+            assert_eq!(execution["is_final"], true, "seed {seed}: {execution}");
+        }
+        place.no_process_is_left();
         place.verify();
     }
 }
@@ -79,5 +88,7 @@ fn an_execution_whose_engine_died_can_be_cancelled_in_words_that_are_true() {
     let said = place.run(&["executions", "cancel", &id]).expect(0);
     assert!(said.out().contains("its engine has ended"), "{}", said.all());
     assert_eq!(place.executions()[0]["status"], "RUNNING");
+    place.run(&["recover"]).expect(0);
+    assert_eq!(place.executions()[0]["status"], "CANCELLED");
     place.verify();
 }

@@ -10,6 +10,7 @@ mod output;
 mod printed;
 mod projecting;
 mod reading;
+mod recovering;
 mod runs;
 mod secrets;
 mod selection;

@@ -152,14 +152,13 @@ pub fn verdicts(world: &World, run: &Run) {
     if world.is_disturbed() {
         return;
     }
-    let lost = states.values().any(|state| state.interruptions > 0);
     let mut known: BTreeMap<&str, Option<ExecutionStatus>> = BTreeMap::new();
     for case in &world.plan.cases {
         let id = if world.plan.is_suite { ExecutionId::child_of(run.root, &case.id, "") } else { run.root };
         // A crash before everything was asked for leaves nothing to say.
         let Some(state) = states.get(&id) else { continue };
         let needs: Vec<_> = case.needs.iter().map(|need| known.get(need.as_str()).copied().flatten()).collect();
-        let expected = if lost && !is_foretold(world, case, state) || needs.contains(&None) {
+        let expected = if world.lives.len() > 1 && !is_foretold(world, case, state) || needs.contains(&None) {
             None
         } else if needs.iter().all(|need| *need == Some(ExecutionStatus::Passed)) {
             Some(expected(case))
@@ -178,11 +177,12 @@ pub fn verdicts(world: &World, run: &Run) {
     }
 }
 
-/// Whether the loss of engines cannot change what a case comes to. What a step had taken before it was interrupted is charged
+/// Whether neither a slow store nor the loss of engines can change what a case comes to. What a step had taken before it was interrupted is charged
 /// to nobody, a step that must not run again fails its case, and a new attempt elsewhere runs what had failed once more.
 fn is_foretold(world: &World, case: &Case, state: &State) -> bool {
     let may_fail = case.steps.iter().any(|step| step.on_interrupt == OnInterrupt::Fail);
-    (state.interruptions == 0 || (case.timeout_ms.is_none() && !may_fail)) && (world.is_on_one_machine() || state.restarts == 0)
+    let is_unmoved = world.is_on_one_machine() || state.restarts == 0;
+    case.timeout_ms.is_none() && is_unmoved && !(may_fail && state.interruptions > 0)
 }
 
 /// The longest a cancellation by another process may go unnoticed.

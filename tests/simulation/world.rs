@@ -258,7 +258,7 @@ impl World {
             commits.iter().flat_map(|commit| &commit.events).for_each(|it| evolve(&mut state, &it.read().unwrap()));
             if id == root && state.status.is_none() {
                 // Nobody can know of it once the engine that was to ask for it is dead.
-                return self.lives[0].fate == Fate::Lives;
+                return matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..));
             }
             open |= state.status.is_some() && !state.is_final();
         }

@@ -5,7 +5,7 @@
 //! outlives all three can still be found. Works within one machine, containers that share the folder included.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testledger_schemas::event::WorkerStarted;
@@ -35,7 +34,7 @@ const KILL_PAUSE: Duration = Duration::from_millis(20);
 pub struct FileLeases {
     folder: PathBuf,
     /// The leases that this process has.
-    held: Mutex<HashMap<WorkerId, Flock<File>>>,
+    held: Mutex<HashMap<WorkerId, File>>,
 }
 
 impl FileLeases {
@@ -55,7 +54,7 @@ impl FileLeases {
         let mut options = OpenOptions::new();
         let mut file = options.create(true).append(true).read(true).mode(0o600).open(self.path(worker))?;
         file.write_all(format!("boot {}\n", boot_id()).as_bytes())?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| io::Error::from(errno))?;
+        file.try_lock()?;
         let shared = OwnedFd::from(file.try_clone()?);
         self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, file);
         Ok(shared)
@@ -74,12 +73,12 @@ impl FileLeases {
     }
 }
 
-/// Whether nobody holds the lock of a file.
+/// Whether nobody holds the lock of a file. To look is to have it for a moment.
 fn is_free(path: &Path) -> io::Result<bool> {
-    match Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock) {
-        Ok(_) => Ok(true),
-        Err((_, errno)) if errno == nix::errno::Errno::EWOULDBLOCK => Ok(false),
-        Err((_, errno)) => Err(errno.into()),
+    match File::open(path)?.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -34,6 +34,8 @@ impl Store {
     /// Everything it holds, with names.
     pub fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let files = std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        // The leases of engines stand in a folder of their own; those of engines that have ended are gone.
+        let files = files.filter(|path| path.is_file());
         files.map(|path| (path.display().to_string(), std::fs::read(path).unwrap())).collect()
     }
 

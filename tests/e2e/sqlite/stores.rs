@@ -101,7 +101,9 @@ fn a_store_that_stays_locked_ends_the_run_and_its_processes() {
     lock.execute_batch("ROLLBACK").unwrap();
     place.verify();
     assert_eq!(place.status("s"), "RUNNING");
+    place.run(&["executions", "cancel", &place.id_of("s")]).expect(0);
     place.run(&["run", "--", "true"]).expect(0);
+    assert_eq!(place.status("s"), "CANCELLED");
 }
 
 #[test]
