@@ -118,6 +118,7 @@ async fn journal(log: SharedLog) -> Arc<Journal> {
         store_patience: Duration::from_secs(60),
         own: Default::default(),
         latencies: Default::default(),
+        lost: Default::default(),
     });
     watch::follow(Arc::clone(&journal), Default::default(), from_page);
     journal

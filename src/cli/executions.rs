@@ -172,6 +172,7 @@ pub fn journal(context: &Context, log: &SharedLog) -> SharedJournal {
         store_patience: context.settings.store_patience,
         own: Default::default(),
         latencies: Default::default(),
+        lost: Default::default(),
     })
 }
 

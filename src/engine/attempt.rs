@@ -21,6 +21,7 @@ use crate::engine::stop::Stop;
 use crate::engine::{Engine, record};
 use crate::execution::Refusal;
 use crate::ports::clock::ms;
+use crate::ports::fault::{self, Bug};
 use crate::steps::StepEnd;
 use crate::steps::prepare::{Scope, resolve_env};
 use crate::steps::redact::Redactor;
@@ -126,6 +127,9 @@ impl<'a> Attempt<'a> {
     pub async fn run(mut self, mut due: Due<'a>) -> Result<AttemptEnd, ExecutionError> {
         loop {
             let end = self.carry_out(&due).await?;
+            if self.stop.leaves() {
+                return Ok(AttemptEnd::Over);
+            }
             for chunk in record::reported(&due.run, &end.reported) {
                 if let Acted::Lost = self.act(&[Command::ReportResults(Box::new(chunk))]).await? {
                     return Ok(AttemptEnd::Over);
@@ -173,13 +177,16 @@ impl<'a> Attempt<'a> {
         if index as usize >= self.case.steps.len() {
             return self.conclude(Some(finish), Conclusion::Finished).await;
         }
-        if self.stop.reason().is_some() {
+        if self.stop.reason().is_some() && !self.stop.leaves() {
             return self.cancelled(Some(finish)).await;
         }
         if self.time_left() == Some(Duration::ZERO) {
             return self.conclude(Some(finish), Conclusion::TimedOut).await;
         }
         let next = self.due(index, 1)?;
+        if fault::is_planted(Bug::BegunBeforeRecorded) {
+            self.carry_out(&next).await?;
+        }
         match self.act(&[finish.clone(), self.start_step(&next, index)]).await? {
             Acted::Done => Ok(Some(next)),
             Acted::Cancelling => self.cancelled(Some(finish)).await,
@@ -216,6 +223,9 @@ impl<'a> Attempt<'a> {
         }
         let wait = due.step.retries.wait_before_ms(self.execution.state().step_attempts + 1);
         self.wait(Duration::from_millis(wait)).await;
+        if self.stop.leaves() {
+            return Ok(None);
+        }
         self.start_again(index, vec![]).await
     }
 
@@ -247,6 +257,9 @@ impl<'a> Attempt<'a> {
     }
 
     async fn cancelled(&mut self, finish: Option<Command>) -> Result<Option<Due<'a>>, ExecutionError> {
+        if self.stop.leaves() {
+            return Ok(None);
+        }
         let wish = self.stop.reason().map(Command::RequestCancellation);
         let commands: Vec<Command> =
             wish.into_iter().chain(finish).chain([self.verdict(Conclusion::Cancelled)]).collect();

@@ -16,6 +16,7 @@ use crate::engine::execution::Execution;
 use crate::engine::follow::{self, Followed};
 use crate::engine::stop::Stop;
 use crate::engine::{Engine, MAX_TURNS};
+use crate::execution::State;
 
 /// What became of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,20 +45,29 @@ pub async fn run_alone(
     }
     let case = plan.cases.first().ok_or_else(|| ExecutionError::Internal("a plan without cases".to_owned()))?;
     // Another engine may have begun it, and its next attempt may not be due yet.
-    wait_until(engine, execution.state().retry_at, stop).await;
+    if let Some(due) = execution.state().retry_at {
+        wait(wait_for(engine, case, execution.state(), due), stop).await;
+    }
     while let AttemptEnd::Retry { not_before } = attempt(engine, plan, case, execution, stop, Grant::alone()).await? {
-        wait_until(engine, Some(not_before), stop).await;
+        wait(wait_for(engine, case, execution.state(), not_before), stop).await;
     }
     Ok(())
 }
 
-async fn wait_until(engine: &Engine, due: Option<Timestamp>, stop: &Stop) {
-    let wait = due.map_or(0, |due| due.since_ms(engine.journal.now()));
+async fn wait(wait: Duration, stop: &Stop) {
     tokio::select! {
         biased;
         () = stop.token().cancelled() => {}
-        () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+        () = tokio::time::sleep(wait) => {}
     }
+}
+
+/// How long until the next attempt is due. By the wall clock, so that the wait survives a restart; but never longer than it
+/// was to be, because the clock may have jumped, or be that of another machine.
+#[must_use]
+pub fn wait_for(engine: &Engine, case: &Case, state: &State, due: Timestamp) -> Duration {
+    let longest = case.retries.wait_before_ms(state.counted_attempts() + 1);
+    Duration::from_millis(due.since_ms(engine.journal.now()).min(longest))
 }
 
 /// Under what an attempt is made.
@@ -100,7 +110,7 @@ pub async fn attempt(
         }
         let end = one_attempt(engine, plan, case, execution, stop, grant.parent_epoch, granted).await?;
         let state = execution.state();
-        if end != AttemptEnd::Over || state.is_final() || grant.parent_epoch.is_none() {
+        if end != AttemptEnd::Over || state.is_final() || grant.parent_epoch.is_none() || stop.leaves() {
             return Ok(end);
         }
         // Somebody had it, or wanted it to stop, in that very moment. A suite's case is brought to its end; but not by one
@@ -123,7 +133,7 @@ async fn one_attempt(
     granted: Instant,
 ) -> Result<AttemptEnd, ExecutionError> {
     let state = execution.state();
-    if state.is_final() {
+    if state.is_final() || stop.leaves() {
         return Ok(AttemptEnd::Over);
     }
     if state.status == Some(ExecutionStatus::Running) {
@@ -132,10 +142,6 @@ async fn one_attempt(
     if let Some(reason) = stop.reason() {
         execution.act(&[Command::RequestCancellation(reason)]).await?;
         return Ok(AttemptEnd::Over);
-    }
-    // One that is not due yet: somebody else has begun it, or has recovered it first.
-    if let Some(not_before) = state.retry_at.filter(|due| *due > engine.journal.now()) {
-        return Ok(AttemptEnd::Retry { not_before });
     }
     let number = state.attempt + 1;
     let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, parent_epoch, granted);

@@ -2,12 +2,14 @@
 
 use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::commit::{Commit, StreamHead};
+use testledger_schemas::event::ExecutionPassed;
 use testledger_schemas::ids::{EventId, WorkerId};
 use testledger_schemas::{Event, ExecutionId, Timestamp};
 
 use crate::engine::error::ExecutionError;
 use crate::engine::journal::{AppendRefused, Place, SharedJournal};
 use crate::execution::{Asked, Refusal, State, decide, evolve};
+use crate::ports::fault::{self, Bug};
 
 /// How many commits of a stream are read at once.
 const COMMITS_AT_ONCE: usize = 1_000;
@@ -67,6 +69,12 @@ impl Execution {
         self.root
     }
 
+    /// The engine it belongs to; none where a person acts.
+    #[must_use]
+    pub fn worker(&self) -> Option<WorkerId> {
+        self.journal.worker
+    }
+
     /// Who else has it: another engine, or something else in this one.
     #[must_use]
     pub fn claimed_elsewhere(&self) -> Option<WorkerId> {
@@ -107,6 +115,9 @@ impl Execution {
         for recorded in &commit.events {
             let event = recorded.read().map_err(|source| ExecutionError::Unreadable { execution: self.id, source })?;
             evolve(&mut self.state, &event);
+            if matches!(event, Event::ExecutionInterrupted(_)) {
+                self.misled();
+            }
         }
         self.head = commit.head();
         self.last_event = commit.events.last().map(|event| event.event_id);
@@ -149,15 +160,31 @@ impl Execution {
                     self.writer = self.journal.worker.or(self.writer);
                     self.head = appended.head;
                     self.last_event = appended.last_event;
+                    if appended.events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_))) {
+                        self.misled();
+                    }
                     return Ok(appended.events.to_vec());
                 }
                 Err(AppendRefused::Conflict) => {
                     self.refresh().await?;
+                    if fault::is_planted(Bug::ConflictIgnored) {
+                        self.state = state;
+                    }
                 }
                 Err(AppendRefused::Error(error)) => return Err(error),
             }
         }
         Err(ExecutionError::Internal(format!("execution {}: {MAX_CONFLICTS} conflicts in a row", self.id)))
+    }
+
+    /// What planted bugs make of an interruption.
+    fn misled(&mut self) {
+        if fault::is_planted(Bug::FinishedStepsAgain) {
+            self.state.next_step = 0;
+        }
+        if fault::is_planted(Bug::InterruptionCounted) {
+            self.state.step_attempts += 1;
+        }
     }
 
     /// Decides the commands one after the other, each on the state the one before has led to. The answer holds the claim
@@ -168,7 +195,7 @@ impl Execution {
         for command in commands {
             let authority = self.journal.worker.zip(held).map(|(worker, epoch)| Authority { worker, epoch });
             let asked = Asked { command: command.clone(), authority, now: self.journal.now() };
-            let decided = decide(&state, &asked)?;
+            let decided = planted(&state, &asked, decide(&state, &asked))?;
             for event in &decided {
                 if let Event::ExecutionClaimed(claimed) = event {
                     held = Some(claimed.epoch);
@@ -196,5 +223,31 @@ impl Execution {
             correlation_id: Some(self.root),
             causation_id: self.last_event,
         }
+    }
+}
+
+/// What planted bugs make of a decision; without them, that decision.
+fn planted(state: &State, asked: &Asked, decided: Result<Vec<Event>, Refusal>) -> Result<Vec<Event>, Refusal> {
+    match decided {
+        Err(Refusal::StaleClaim) if fault::is_planted(Bug::ClaimNotChecked) => {
+            let authority = state.claim.map(|claim| Authority { worker: claim.worker, epoch: claim.epoch });
+            decide(state, &Asked { authority, ..asked.clone() })
+        }
+        Ok(mut events) if fault::is_planted(Bug::InterruptedWithoutEnd) => {
+            let is_lost = events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_)));
+            events.retain(|event| !is_lost || !matches!(event, Event::StepFinished(_)));
+            Ok(events)
+        }
+        Ok(mut events) if fault::is_planted(Bug::PassInvented) && state.interruptions > 0 => {
+            for event in &mut events {
+                if let Event::ExecutionFailed(failed) = event {
+                    let (attempt, duration_ms) = (failed.attempt, failed.duration_ms);
+                    let (steps, cases) = (failed.steps.clone(), failed.cases.clone());
+                    *event = ExecutionPassed { attempt, duration_ms, steps, cases }.into();
+                }
+            }
+            Ok(events)
+        }
+        decided => decided,
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::event_store::leases::{Lease, SharedLeases};
 use crate::event_store::{EventLog, StoreError};
+use crate::ports::fault::{self, Bug};
 use crate::ports::process::started_ticks;
 
 /// How many commits the stream of an engine has at the most: its start and its end.
@@ -65,6 +66,9 @@ impl Fates {
     pub async fn of(&self, log: &dyn EventLog, worker: WorkerId) -> Result<Option<InterruptReason>, StoreError> {
         if let Some(reason) = self.seen().lost.get(&worker) {
             return Ok(Some(*reason));
+        }
+        if fault::is_planted(Bug::LivingTakenForDead) {
+            return Ok(Some(InterruptReason::WorkerDied));
         }
         let looked = self.look(log, worker).await;
         let reason = match looked {

@@ -12,6 +12,7 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::stop::Stop;
 use crate::execution::Refusal;
+use crate::ports::fault::{self, Point};
 
 /// The wait between two looks at whether the other engine still lives, when the log is silent.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ pub enum Followed {
     GivenUp,
 }
 
-/// Waits until no other engine has the execution. A claim of one that is lost is ended: what it had begun is recorded as
+/// Waits until nobody else has the execution, which the caller watches. A claim of one that is lost is ended: what it had begun is recorded as
 /// interrupted.
 ///
 /// # Errors
@@ -45,8 +46,15 @@ pub async fn until_released(
             return Ok(Followed::Over);
         }
         let Some(holder) = execution.claimed_elsewhere() else { return Ok(Followed::Free) };
-        let is_here = holder == engine.worker();
-        if !is_here && let Some(reason) = engine.fates.of(engine.journal.log.as_ref(), holder).await? {
+        let lost = if holder != engine.worker() {
+            engine.fates.of(engine.journal.log.as_ref(), holder).await?
+        } else if engine.watched.is_shared(execution.id()) {
+            None
+        } else {
+            // Nothing else in this engine has it any more: it was dropped when something failed.
+            Some(InterruptReason::WorkerDied)
+        };
+        if let Some(reason) = lost {
             end_claim(execution, holder, reason).await?;
             continue;
         }
@@ -65,10 +73,18 @@ pub async fn until_released(
 }
 
 /// Says that whoever has the claim is lost. Its last word may have come first: then there is nothing to say.
-async fn end_claim(execution: &mut Execution, holder: WorkerId, reason: InterruptReason) -> Result<(), ExecutionError> {
+async fn end_claim(
+    execution: &mut Execution,
+    holder: WorkerId,
+    reason: InterruptReason,
+) -> Result<(), ExecutionError> {
     let Some(claim) = execution.state().claim.filter(|claim| claim.worker == holder) else { return Ok(()) };
     match execution.act(&[Command::Interrupt { reason, epoch: claim.epoch }]).await {
-        Ok(_) | Err(ExecutionError::Refused { refusal: Refusal::StaleClaim | Refusal::Final(_), .. }) => Ok(()),
+        Ok(_) => {
+            fault::reached(Point::ClaimEnded, execution.worker()).await;
+            Ok(())
+        }
+        Err(ExecutionError::Refused { refusal: Refusal::StaleClaim | Refusal::Final(_), .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }

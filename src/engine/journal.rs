@@ -10,12 +10,14 @@ use testledger_schemas::{Event, Hash, Page, Timestamp};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Acknowledged, Bus, Update};
 use crate::engine::error::ExecutionError;
 use crate::engine::overhead::Durations;
 use crate::event_store::{AppendError, SharedLog};
 use crate::ports::clock::SharedClock;
+use crate::ports::fault::{self, Bug, Point};
 use crate::ports::ids::SharedIds;
 
 /// Everything an append needs besides the events.
@@ -38,6 +40,8 @@ pub struct Journal {
     pub own: OwnCommits,
     /// How long its appends took until they were durable.
     pub latencies: AppendLatencies,
+    /// Fires when this engine may not work any more: nothing about executions is appended then.
+    pub lost: CancellationToken,
 }
 
 /// A journal that is shared by everything in this process.
@@ -151,16 +155,21 @@ impl Journal {
     /// # Errors
     /// A conflict, or [`ExecutionError`] once the store's patience is used up.
     pub async fn append(&self, place: Place, events: Vec<Event>) -> Result<Appended, AppendRefused> {
+        if self.lost.is_cancelled() && place.stream.execution().is_some() {
+            return Err(lost().into());
+        }
         let commit = self.seal(place, &events)?;
         let (head, recorded_at) = (commit.head(), commit.recorded_at);
         let last_event = commit.events.last().map(|event| event.event_id);
         let hash = commit.hash;
         self.own.add(hash);
+        fault::reached(Point::BeforeAppend, self.worker).await;
         let began = Instant::now();
-        if let Err(error) = self.log.append(commit).await {
+        if let Err(error) = self.send(commit).await {
             self.own.take(hash);
             return Err(error.into());
         }
+        fault::reached(Point::AfterAppend, self.worker).await;
         let took = began.elapsed();
         self.latencies.all.add(took);
         let events = Arc::new(events);
@@ -169,6 +178,15 @@ impl Journal {
             self.bus.publish(Update::Acknowledged(acknowledged));
         }
         Ok(Appended { head, last_event, events, took })
+    }
+
+    async fn send(&self, commit: Commit) -> Result<(), AppendError> {
+        if fault::is_planted(Bug::AcknowledgedBeforeDurable) {
+            let log = Arc::clone(&self.log);
+            drop(tokio::spawn(async move { log.append(commit).await }));
+            return Ok(());
+        }
+        self.log.append(commit).await
     }
 
     fn seal(&self, place: Place, events: &[Event]) -> Result<Commit, ExecutionError> {
@@ -197,6 +215,12 @@ impl Journal {
         }
         Ok(self.log.last_page().await?)
     }
+}
+
+/// Why an engine that lost its lease says nothing more.
+#[must_use]
+pub fn lost() -> ExecutionError {
+    ExecutionError::WorkerLost("its lease has run out, or another engine has declared it lost".to_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Engine;
 use crate::engine::error::ExecutionError;
 use crate::event_store::leases::SharedLeases;
+use crate::ports::fault::{self, Bug, Point};
 use crate::steps::launcher::SharedLauncher;
 
 /// How often a lease is renewed within its time.
@@ -37,8 +38,11 @@ pub(super) async fn keep(
     if !leases.runs_out() {
         return Ok(());
     }
+    if fault::is_planted(Bug::LeaseNotEnforced) {
+        return Ok(());
+    }
     launcher.end_at(taken_at + usable(lasts)).await?;
-    let lost = engine.lost.clone();
+    let lost = engine.journal.lost.clone();
     let alive = Arc::downgrade(engine);
     let worker = engine.worker;
     tokio::spawn(async move {
@@ -53,6 +57,7 @@ pub(super) async fn keep(
             if alive.strong_count() == 0 {
                 return;
             }
+            fault::reached(Point::LeaseRenewal, Some(worker)).await;
             let sent_at = launcher.uptime();
             let answer = tokio::time::timeout(lasts / RENEWALS, leases.renew(worker)).await;
             match answer {

@@ -97,8 +97,6 @@ pub struct Engine {
     pub journal: SharedJournal,
     /// What it costs.
     pub overheads: Overheads,
-    /// Fires when this engine may not work any more.
-    pub lost: CancellationToken,
     worker: WorkerId,
     fates: Fates,
     vault: Vault,
@@ -131,6 +129,7 @@ impl Engine {
             store_patience: parts.settings.store_patience,
             own: OwnCommits::default(),
             latencies: AppendLatencies::default(),
+            lost: CancellationToken::new(),
         });
         let from_page = journal.log.last_page().await?.number;
         let watched = Arc::new(Watched::default());
@@ -144,7 +143,6 @@ impl Engine {
             journal: Arc::clone(&journal),
             overheads: Overheads::default(),
             worker,
-            lost: CancellationToken::new(),
             fates: Fates::new(Arc::clone(&parts.leases), parts.process.clone()),
             vault: parts.vault,
             launcher: parts.launcher,
@@ -161,11 +159,6 @@ impl Engine {
         engine.append_own(parts.process.into()).await?;
         journal.settled().await?;
         Ok(engine)
-    }
-
-    /// Why this engine may not work any more.
-    fn lost_error(&self) -> ExecutionError {
-        ExecutionError::WorkerLost("its lease has run out, or another engine has declared it lost".to_owned())
     }
 
     /// The bus on which this engine tells what it does.
@@ -244,7 +237,7 @@ impl Engine {
 
     /// Gives this engine's lease up: after its last append. It would run out by itself.
     pub async fn give_up_lease(&self) {
-        self.lost.cancel();
+        self.journal.lost.cancel();
         if let Err(error) = self.fates.give_up(self.worker).await {
             tracing::debug!(%error, "the lease is left to run out");
         }

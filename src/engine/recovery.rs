@@ -98,7 +98,13 @@ impl Engine {
     /// # Errors
     /// [`ExecutionError`] if log or leases cannot be read.
     pub async fn look_at(&self, root: ExecutionId) -> Result<Found, ExecutionError> {
-        look_at(&self.journal, &self.fates, root).await
+        let mut found = look_at(&self.journal, &self.fates, root).await?;
+        let own = self.worker();
+        if found.plight == Plight::InHands(own) && !self.has(root) {
+            // It has dropped it: the store was away for too long, say.
+            found.plight = Plight::Abandoned { worker: Some(own), reason: InterruptReason::WorkerDied };
+        }
+        Ok(found)
     }
 
     /// Whether another engine is lost.

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::execution::Refusal;
+use crate::ports::fault::{self, Point};
 
 /// How many requests of children wait for their acknowledgement at once: they share commits to the disk.
 const REQUESTS_AT_ONCE: usize = 512;
@@ -63,6 +64,7 @@ impl Engine {
     /// [`ExecutionError::Refused`] if the idempotency key was used for something else; or if the log cannot be written.
     pub async fn request(self: &Arc<Self>, plan: &Plan, options: &RequestOptions) -> Result<Requested, ExecutionError> {
         let plan_hash = self.journal.log.put_artifact(plan.to_bytes()).await?;
+        fault::reached(Point::PlanKept, self.journal.worker).await;
         let body = body_of(plan);
         let id = match &options.idempotency_key {
             Some(key) => ExecutionId::for_key(key),
@@ -77,6 +79,7 @@ impl Engine {
         };
         let events = root.act(&[Command::Request(Box::new(request))]).await?;
         if plan.is_suite && !root.state().is_final() {
+            fault::reached(Point::SuiteRequested, self.journal.worker).await;
             self.request_children(plan, (plan_hash, body), options, id).await?;
         }
         match root.act(&[Command::MakeReady(None)]).await {

@@ -62,6 +62,12 @@ impl Stop {
         }
     }
 
+    /// Whether this engine gives up rather than the execution: nothing more is to be said of it, and a recovery goes on.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.reason() == Some(CancelReason::StoreUnavailable)
+    }
+
     /// What fires with it.
     #[must_use]
     pub fn token(&self) -> &CancellationToken {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use testledger_schemas::command::{Command, Conclusion};
 use testledger_schemas::event::{CancelReason, StatusTally};
-use testledger_schemas::{ExecutionId, ExecutionStatus, Plan, Timestamp};
+use testledger_schemas::{ExecutionId, ExecutionStatus, Plan};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::engine::stop::Stop;
 use crate::engine::{Engine, record};
 use crate::execution::{Refusal, State};
 use crate::ports::clock::ms;
+use crate::ports::fault::{self, Bug, Point};
 
 /// How many cancellations of cases wait for their acknowledgement at once.
 const CANCELLATIONS_AT_ONCE: usize = 512;
@@ -66,6 +67,7 @@ pub async fn run(
         }
         Err(error) => return Err(error),
     }
+    fault::reached(Point::SuiteTaken, engine.journal.worker).await;
     if let Some(reason) = root.state().cancellation {
         stop.fire(reason);
     }
@@ -79,6 +81,7 @@ pub async fn run(
         deadline.abort();
     }
     let (conclusion, cases) = ran?;
+    fault::reached(Point::CasesOver, engine.journal.worker).await;
     give_verdict(root, stop, conclusion, spent_ms.saturating_add(ms(began.elapsed())), cases).await
 }
 
@@ -193,7 +196,7 @@ struct Cases<'a> {
     schedule: Schedule,
     tasks: JoinSet<(usize, Execution, Result<AttemptEnd, ExecutionError>)>,
     /// The cases that wait for their next attempt, with the time it is due.
-    waiting: BTreeSet<(Timestamp, usize)>,
+    waiting: BTreeSet<(Instant, usize)>,
     /// The cases that were interrupted: they go on first, and whatever the suite has come to, they must end.
     interrupted: VecDeque<usize>,
     /// The executions that are known and do not run now.
@@ -237,7 +240,11 @@ impl<'a> Cases<'a> {
                 self.interrupted.push_back(case);
             } else if let Some(due) = retry_at {
                 self.schedule.begun(case);
-                self.waiting.insert((due, case));
+                if fault::is_planted(Bug::RetryForgotten) {
+                    continue;
+                }
+                let wait = case::wait_for(self.engine, &self.plan.cases[case], execution.state(), due);
+                self.waiting.insert((Instant::now() + wait, case));
             }
             self.idle.insert(case, execution);
         }
@@ -256,7 +263,11 @@ impl<'a> Cases<'a> {
         loop {
             self.hand_out(jobs);
             if self.tasks.is_empty() && self.waiting.is_empty() {
-                break;
+                self.stop_all().await;
+                if self.interrupted.is_empty() || self.failure.is_some() {
+                    break;
+                }
+                continue;
             }
             let stop = self.stop.token().clone();
             let due = self.next_due();
@@ -267,7 +278,6 @@ impl<'a> Cases<'a> {
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.wake_up(),
             }
         }
-        self.stop_all().await;
         self.engine.requested.clear();
         match self.failure.take() {
             Some(error) => Err(error),
@@ -303,13 +313,12 @@ impl<'a> Cases<'a> {
 
     /// How long until the next waiting case is due.
     fn next_due(&self) -> Option<Duration> {
-        let now = self.engine.journal.now();
-        self.waiting.first().map(|(due, _)| Duration::from_millis(due.since_ms(now)))
+        self.waiting.first().map(|(due, _)| due.saturating_duration_since(Instant::now()))
     }
 
     /// Those whose wait is over may start again, in their order.
     fn wake_up(&mut self) {
-        let now = self.engine.journal.now();
+        let now = Instant::now();
         while let Some((_, case)) = self.waiting.first().copied().filter(|(due, _)| *due <= now) {
             self.waiting.pop_first();
             self.schedule.make_ready(case);
@@ -322,13 +331,22 @@ impl<'a> Cases<'a> {
     ) {
         match joined {
             Ok((case, execution, Ok(AttemptEnd::Retry { not_before }))) => {
-                self.waiting.insert((not_before, case));
+                fault::reached(Point::RetryAnnounced, self.engine.journal.worker).await;
+                let wait = case::wait_for(self.engine, &self.plan.cases[case], execution.state(), not_before);
+                self.waiting.insert((Instant::now() + wait, case));
                 self.idle.insert(case, execution);
                 if self.stopping {
                     self.stop_all().await;
                 }
             }
-            Ok((case, execution, Ok(AttemptEnd::Over))) => self.over(case, &execution).await,
+            Ok((case, execution, Ok(AttemptEnd::Over))) if execution.state().is_final() => {
+                self.over(case, &execution).await;
+            }
+            // Only who has lost the suite, or gives up, leaves a case without its end.
+            Ok((_, execution, Ok(AttemptEnd::Over))) => {
+                let what = format!("execution {} is in other hands", execution.id());
+                self.fail(ExecutionError::WorkerLost(what));
+            }
             Ok((_, _, Err(error))) => self.fail(error),
             Err(error) => self.fail(ExecutionError::Internal(error.to_string())),
         }
@@ -388,10 +406,12 @@ impl<'a> Cases<'a> {
         if self.failure.is_some() || cases.is_empty() {
             return;
         }
-        let children: Vec<Execution> =
-            cases.into_iter().map(|case| self.engine.child(self.parent, &self.plan.cases[case])).collect();
-        let cancelled = children.into_iter().map(|mut execution| async move {
+        let child = |case: usize| (case, self.engine.child(self.parent, &self.plan.cases[case]));
+        let children: Vec<(usize, Execution)> = cases.into_iter().map(child).collect();
+        let worker = self.engine.journal.worker;
+        let cancelled = children.into_iter().map(|(case, mut execution)| async move {
             execution.refresh().await?;
+            fault::reached(Point::CaseCancelled, worker).await;
             let command = match execution.state().status {
                 // It was never asked for: its suite was cancelled before that.
                 None => return Ok(None),
@@ -399,14 +419,21 @@ impl<'a> Cases<'a> {
                 Some(_) => Command::RequestCancellation(reason),
             };
             execution.act(&[command]).await?;
-            Ok::<_, ExecutionError>(execution.state().status)
+            Ok::<_, ExecutionError>(Some((case, execution)))
         });
-        let statuses: Result<Vec<_>, _> =
+        let cancelled: Result<Vec<_>, _> =
             stream::iter(cancelled).buffer_unordered(CANCELLATIONS_AT_ONCE).try_collect().await;
-        match statuses {
-            Ok(statuses) => {
-                for status in statuses.into_iter().flatten() {
-                    *self.ended.entry(status).or_default() += 1;
+        match cancelled {
+            Ok(cancelled) => {
+                for (case, execution) in cancelled.into_iter().flatten() {
+                    match execution.state().status {
+                        Some(status) if execution.state().is_final() => *self.ended.entry(status).or_default() += 1,
+                        // Another engine that has lost the suite had begun it meanwhile: it is brought to its end here.
+                        Some(_) | None => {
+                            self.interrupted.push_back(case);
+                            self.idle.insert(case, execution);
+                        }
+                    }
                 }
             }
             Err(error) => self.fail(error),

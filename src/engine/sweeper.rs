@@ -13,6 +13,7 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::recovery::{Found, OpenWork, Plight};
 use crate::engine::stop::Stop;
+use crate::ports::fault::{self, Point};
 
 /// How many open executions are looked at at once.
 const LOOKS_AT_ONCE: usize = 64;
@@ -42,7 +43,7 @@ impl Sweeper {
     #[must_use]
     pub fn start(engine: Arc<Engine>, work: Arc<dyn OpenWork>, every: Duration, tell: Listener) -> Self {
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
+        let (stopped, lost) = (stop.clone(), engine.journal.lost.clone());
         let task = tokio::spawn(async move {
             let mut sweep = Sweep::new(engine, work, tell);
             loop {
@@ -50,6 +51,8 @@ impl Sweeper {
                 tokio::select! {
                     biased;
                     () = stopped.cancelled() => break,
+                    // Who has lost its lease recovers nobody, not even itself.
+                    () = lost.cancelled() => break,
                     () = tokio::time::sleep(every) => {}
                 }
             }
@@ -88,6 +91,7 @@ impl Sweep {
 
     async fn once(&mut self) {
         while self.tasks.try_join_next().is_some() {}
+        fault::reached(Point::Sweep, self.engine.journal.worker).await;
         if let Err(error) = self.look().await {
             tracing::warn!(%error, "the look for abandoned executions failed; it is repeated");
         }
@@ -124,8 +128,9 @@ impl Sweep {
     async fn doubtful(&self) -> Result<Vec<ExecutionId>, ExecutionError> {
         let owners: BTreeSet<WorkerId> = self.open.values().flatten().copied().collect();
         let mut lost = BTreeSet::new();
-        for owner in owners.into_iter().filter(|owner| *owner != self.engine.worker()) {
-            if self.engine.is_lost(owner).await? {
+        for owner in owners {
+            // What is this engine's own and not in its hands was dropped.
+            if owner == self.engine.worker() || self.engine.is_lost(owner).await? {
                 lost.insert(owner);
             }
         }

@@ -47,6 +47,12 @@ impl Watched {
         self.all().contains_key(&execution)
     }
 
+    /// Whether it is watched twice: somebody else here runs it, or follows it.
+    #[must_use]
+    pub fn is_shared(&self, execution: ExecutionId) -> bool {
+        self.all().get(&execution).is_some_and(|stops| stops.len() > 1)
+    }
+
     /// Stops whatever runs or follows it.
     fn fire(&self, execution: ExecutionId, reason: CancelReason) {
         for (_, stop) in self.all().get(&execution).into_iter().flatten() {

@@ -278,6 +278,11 @@ pub fn claims_hold(run: &Run) {
     }
 }
 
+/// No step has two processes at once, whatever engine began them.
+pub fn nothing_runs_twice_at_once(run: &Run) {
+    assert!(run.overlaps.is_empty(), "began while the same was alive: {:?}", run.overlaps);
+}
+
 /// What the views say is what the log says, and nothing in the history is out of order.
 pub fn views_agree(run: &Run) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

@@ -2,6 +2,7 @@
 //! their machine.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,14 +16,55 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often each mark began: the side effects of the tests, whatever engine they ran on.
-pub type Marks = Arc<Mutex<BTreeMap<String, u32>>>;
+/// The side effects of the tests, whatever engine they ran on.
+#[derive(Default)]
+pub struct Marks {
+    /// How often each began.
+    pub begun: BTreeMap<String, u32>,
+    /// Those that began while an earlier process of the same step was alive.
+    pub overlaps: Vec<String>,
+    alive: BTreeMap<String, Vec<Arc<Alive>>>,
+}
+
+/// Marks that all engines of a world leave.
+pub type SharedMarks = Arc<Mutex<Marks>>;
+
+/// One process, as long as it may be alive.
+struct Alive {
+    ended: AtomicBool,
+    ends_at: Instant,
+    dead: CancellationToken,
+    lease: watch::Receiver<Duration>,
+    began: Instant,
+}
+
+impl Alive {
+    fn is_alive(&self) -> bool {
+        let in_lease = self.began.elapsed() < *self.lease.borrow();
+        let is_over = self.ended.load(Ordering::SeqCst) || Instant::now() >= self.ends_at;
+        in_lease && !is_over && !self.dead.is_cancelled()
+    }
+}
+
+impl Marks {
+    fn begin(&mut self, mark: &str, process: Arc<Alive>) -> u32 {
+        let alive = self.alive.entry(mark.to_owned()).or_default();
+        alive.retain(|other| other.is_alive());
+        if !alive.is_empty() {
+            self.overlaps.push(mark.to_owned());
+        }
+        alive.push(process);
+        let count = self.begun.entry(mark.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+}
 
 /// Starts simulated processes of one engine. Their arguments: `sim MARK MILLISECONDS EXIT FAIL_FIRST EXECUTION STEP`: runs so
 /// long, exits with that code, and with 1 as long as the log has fewer ends than that of this step. So what a process comes to
 /// follows from the log, and is the same however often its engine was lost.
 pub struct SimLauncher {
-    pub marks: Marks,
+    pub marks: SharedMarks,
     /// The durable log, for looking only.
     pub truth: Arc<MemoryLog>,
     /// Fires when the machine, or the engine with its spawner, dies.
@@ -33,7 +75,7 @@ pub struct SimLauncher {
 }
 
 impl SimLauncher {
-    pub fn new(marks: Marks, truth: Arc<MemoryLog>) -> Arc<Self> {
+    pub fn new(marks: SharedMarks, truth: Arc<MemoryLog>) -> Arc<Self> {
         let dead = CancellationToken::new();
         Arc::new(Self { marks, truth, dead, ends_at: watch::Sender::new(Duration::MAX), began: Instant::now() })
     }
@@ -68,20 +110,20 @@ impl Launcher for SimLauncher {
         if self.dead.is_cancelled() || self.uptime() >= *self.ends_at.borrow() {
             return Err(lost());
         }
-        let count = {
-            let mut marks = self.marks.lock().unwrap();
-            let count = marks.entry(mark.clone()).or_default();
-            *count += 1;
-            *count
-        };
-        let code = if is_early { 1 } else { i32::try_from(number(exit)).unwrap() };
-        let control = SimControl {
-            ends_at: Instant::now() + Duration::from_millis(number(millis)),
-            code,
-            signalled: Arc::new(watch::channel(false).0),
+        let ends_at = Instant::now() + Duration::from_millis(number(millis));
+        let process = Arc::new(Alive {
+            ended: AtomicBool::new(false),
+            ends_at,
             dead: self.dead.clone(),
             lease: self.ends_at.subscribe(),
             began: self.began,
+        });
+        let count = self.marks.lock().unwrap().begin(mark, Arc::clone(&process));
+        let code = if is_early { 1 } else { i32::try_from(number(exit)).unwrap() };
+        let control = SimControl {
+            process,
+            code,
+            signalled: Arc::new(watch::channel(false).0),
         };
         Ok(Process {
             pid: count,
@@ -102,12 +144,15 @@ impl Launcher for SimLauncher {
 }
 
 struct SimControl {
-    ends_at: Instant,
+    process: Arc<Alive>,
     code: i32,
     signalled: Arc<watch::Sender<bool>>,
-    dead: CancellationToken,
-    lease: watch::Receiver<Duration>,
-    began: Instant,
+}
+
+impl Drop for SimControl {
+    fn drop(&mut self) {
+        self.process.ended.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Resolves when the lease of the engine has run out.
@@ -130,6 +175,7 @@ async fn lease_over(mut lease: watch::Receiver<Duration>, began: Instant) {
 #[async_trait]
 impl ProcessControl for SimControl {
     fn signal(&self, _: TreeSignal) {
+        self.process.ended.store(true, Ordering::SeqCst);
         self.signalled.send_replace(true);
     }
 
@@ -139,10 +185,10 @@ impl ProcessControl for SimControl {
         let ago = Duration::ZERO;
         tokio::select! {
             biased;
-            () = self.dead.cancelled() => Err(lost()),
-            () = lease_over(self.lease.clone(), self.began) => Err(lost()),
+            () = self.process.dead.cancelled() => Err(lost()),
+            () = lease_over(self.process.lease.clone(), self.process.began) => Err(lost()),
             _ = signalled.wait_for(|signalled| *signalled) => Ok(Exit { code: None, signal: Some(15), usage, ago }),
-            () = tokio::time::sleep_until(self.ends_at) => Ok(Exit { code: Some(self.code), signal: None, usage, ago }),
+            () = tokio::time::sleep_until(self.process.ends_at) => Ok(Exit { code: Some(self.code), signal: None, usage, ago }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +18,8 @@ use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::memory::leases::MemoryLeases;
 use testledger::event_store::{EventLog, StoreError};
 use testledger::ports::clock::Clock;
-use testledger::ports::ids::SeededIds;
+use testledger::ports::fault::Point;
+use testledger::ports::ids::{Ids, SeededIds};
 use testledger::settings::Settings;
 use testledger::steps::http::HttpClient;
 use testledger::views::{Views, open};
@@ -27,13 +28,16 @@ use testledger_schemas::{Event, ExecutionId, Plan, Timestamp, WorkerId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::launcher::{Marks, SimLauncher};
+use crate::fates::Fates;
+use crate::launcher::{SharedMarks, SimLauncher};
 
 /// What becomes of an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// It dies at its n-th append.
     Crash(u64, CrashPoint),
+    /// It dies when it comes to a point for the n-th time.
+    Point(Point, u64),
     /// It dies after so long.
     Killed(Duration),
     /// The network to its store is cut after so long, for so long.
@@ -61,7 +65,8 @@ pub struct Shared {
     pub seed: u64,
     pub truth: Arc<MemoryLog>,
     pub leases: Arc<MemoryLeases>,
-    pub marks: Marks,
+    pub marks: SharedMarks,
+    pub fates: Fates,
     pub told: Arc<Mutex<Vec<(ExecutionId, Event)>>>,
     pub settings: Settings,
     pub faults: Faults,
@@ -72,7 +77,7 @@ pub struct Shared {
 pub struct Started {
     pub log: Arc<MemoryLog>,
     pub launcher: Arc<SimLauncher>,
-    pub worker: Arc<OnceLock<WorkerId>>,
+    pub worker: WorkerId,
     pub task: JoinHandle<()>,
 }
 
@@ -83,6 +88,10 @@ pub struct Work {
 }
 
 impl Shared {
+    fn ids(&self, number: u64) -> SeededIds {
+        SeededIds::new(self.seed.wrapping_mul(1_000).wrapping_add(number))
+    }
+
     /// Starts an engine; the first one of a world with its plan.
     pub fn start(&self, number: u64, life: Life, work: Option<Work>) -> Started {
         let faults = Faults { seed: self.faults.seed.wrapping_add(number << 32), ..self.faults };
@@ -91,8 +100,12 @@ impl Shared {
             log.crash_at(append, point);
         }
         let launcher = SimLauncher::new(Arc::clone(&self.marks), Arc::clone(&self.truth));
-        let worker = Arc::new(OnceLock::new());
-        let living = drive(self.clone(), number, life, Arc::clone(&log), Arc::clone(&launcher), Arc::clone(&worker), work);
+        // The first id that an engine draws is its own.
+        let worker = self.ids(number).worker_id();
+        if let Fate::Point(point, time) = life.fate {
+            self.fates.dies_at(worker, point, time, Arc::clone(&log), launcher.dead.clone());
+        }
+        let living = drive(self.clone(), number, life, Arc::clone(&log), Arc::clone(&launcher), work);
         let task = tokio::spawn(living);
         Started { log, launcher, worker, task }
     }
@@ -104,8 +117,8 @@ impl Started {
         self.log.kill();
         self.launcher.dead.cancel();
         self.task.abort();
-        if let (true, Some(worker)) = (life.is_proven, self.worker.get()) {
-            shared.leases.prove_dead(*worker);
+        if life.is_proven {
+            shared.leases.prove_dead(self.worker);
         }
     }
 }
@@ -185,14 +198,13 @@ async fn drive(
     life: Life,
     log: Arc<MemoryLog>,
     launcher: Arc<SimLauncher>,
-    worker: Arc<OnceLock<WorkerId>>,
     work: Option<Work>,
 ) {
     let content = WorkerContent { host: format!("host-{}", life.host) };
     let parts = Parts {
         log: log.clone(),
         clock: Arc::new(SkewedClock { began: shared.began, off_ms: life.clock_off_ms }),
-        ids: Arc::new(SeededIds::new(shared.seed.wrapping_mul(1_000).wrapping_add(number))),
+        ids: Arc::new(shared.ids(number)),
         launcher,
         http: HttpClient::new(),
         leases: Arc::new(ReachedLeases { inner: Arc::clone(&shared.leases), log: log.clone() }),
@@ -210,7 +222,6 @@ async fn drive(
         },
     };
     let Ok(engine) = Engine::start(parts).await else { return };
-    worker.set(engine.worker()).unwrap();
     let mut updates = engine.bus().subscribe();
     let told = Arc::clone(&shared.told);
     tokio::spawn(async move {

@@ -4,17 +4,20 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod check;
+mod fates;
 mod launcher;
 mod life;
 mod plans;
 mod world;
 
 use testledger::event_store::faults::CrashPoint;
+use testledger::ports::fault::{self, Bug, Point};
 
+use fates::Deaths;
 use world::{Run, World};
 
 /// How many worlds with engines that are lost run by default.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 10_000;
 /// How many worlds without, of each kind.
 const CALM_SEEDS: u64 = 200;
 /// How many worlds are crashed at each of their appends.
@@ -26,6 +29,10 @@ fn seeds(default: u64) -> Vec<u64> {
         Some(seed) => vec![seed],
         None => (1..=number("TESTLEDGER_SIM_SEEDS").unwrap_or(default)).collect(),
     }
+}
+
+fn is_one_seed() -> bool {
+    std::env::var_os("TESTLEDGER_SIM_SEED").is_some()
 }
 
 /// Says which seed it was when a check fails.
@@ -83,11 +90,12 @@ fn what_another_process_cancels_ends_within_a_second() {
 
 /// Everything that must hold, whatever has happened.
 fn check_all(world: &World, run: &Run) {
-    if std::env::var_os("TESTLEDGER_SIM_SEED").is_some() {
+    if is_one_seed() {
         eprintln!("{:#?}\n{}", world.lives, run.story());
     }
     check::whole_log(run);
     check::claims_hold(run);
+    check::nothing_runs_twice_at_once(run);
     check::verdicts(world, run);
     check::views_agree(run);
 }
@@ -112,18 +120,77 @@ fn a_crash_at_any_append_is_recovered() {
     assert!(hit * 10 >= crashes * 8, "too few of the {crashes} crashes were hit: {hit}");
 }
 
-#[test]
-fn engines_are_lost_in_every_way() {
+/// A quarter of the seeds: so they run side by side.
+fn lose_engines(quarter: u64) {
+    let deaths = Deaths::default();
     let mut met = 0;
-    for seed in seeds(SEEDS) {
-        with_seed(seed, "fates", || {
-            let world = World::of(seed).with_fates();
-            let run = world.run();
+    let mine: Vec<u64> = seeds(SEEDS).into_iter().filter(|seed| seed % 4 == quarter || is_one_seed()).collect();
+    for seed in &mine {
+        with_seed(*seed, "fates", || {
+            let world = World::of(*seed).with_fates();
+            let run = world.run_counting(&deaths);
             met += run.fates_met;
             check_all(&world, &run);
         });
     }
-    eprintln!("{met} engines died or were cut off");
+    let deaths = deaths.borrow();
+    eprintln!("{} worlds, {met} engines died or were cut off; at fault points: {deaths:?}", mine.len());
+    if mine.len() as u64 >= SEEDS / 4 {
+        let rare: Vec<_> = Point::ALL.iter().filter(|point| deaths.get(point).is_none_or(|count| *count < 25)).collect();
+        assert!(rare.is_empty(), "fault points at which too few engines died: {rare:?}");
+    }
+}
+
+#[test]
+fn engines_are_lost_in_every_way_1() {
+    lose_engines(1);
+}
+
+#[test]
+fn engines_are_lost_in_every_way_2() {
+    lose_engines(2);
+}
+
+#[test]
+fn engines_are_lost_in_every_way_3() {
+    lose_engines(3);
+}
+
+#[test]
+fn engines_are_lost_in_every_way_4() {
+    lose_engines(0);
+}
+
+/// Which seed catches a planted bug, and what it says.
+fn catches(bug: Bug) -> Option<(u64, String)> {
+    (1..=SEEDS).find_map(|seed| {
+        let caught = std::panic::catch_unwind(|| {
+            fault::plant(Some(bug));
+            let world = World::of(seed).with_fates();
+            let run = world.run();
+            fault::plant(None);
+            check_all(&world, &run);
+        });
+        fault::plant(None);
+        fault::watch(None);
+        let panic = caught.err()?;
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
+        Some((seed, text.unwrap_or_default()))
+    })
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = vec![];
+    for bug in Bug::ALL {
+        match catches(bug) {
+            Some((seed, text)) => eprintln!("{bug:?}: seed {seed}: {}", text.lines().next().unwrap_or_default()),
+            None => missed.push(bug),
+        }
+    }
+    drop(std::panic::take_hook());
+    assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
 #[test]

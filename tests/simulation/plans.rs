@@ -53,15 +53,19 @@ fn case(index: usize, random: &mut StdRng) -> Case {
 fn sim_step(case: usize, step: usize, random: &mut StdRng) -> Step {
     let exit = u32::from(random.random_bool(0.15));
     let fail_first = if random.random_bool(0.2) { random.random_range(1..3) } else { 0 };
+    // Some take longer than a lease.
+    let takes = if random.random_bool(0.04) { random.random_range(30_000..150_000) } else { random.random_range(1..1_500_u32) };
     let argv = [
         "sim".to_owned(),
         format!("c{case}/s{step}"),
-        random.random_range(1..1_500_u32).to_string(),
+        takes.to_string(),
         exit.to_string(),
         fail_first.to_string(),
         "{{ execution.id }}".to_owned(),
         format!("s{step}"),
     ];
+    // A step that takes as long as it may ends one way or the other.
+    let apart = |timeout: u64| if timeout.abs_diff(u64::from(takes)) < 5 { timeout + 50 } else { timeout };
     Step {
         id: format!("s{step}"),
         name: format!("step {step}"),
@@ -76,7 +80,7 @@ fn sim_step(case: usize, step: usize, random: &mut StdRng) -> Step {
                 within_ms: None,
             },
         }),
-        timeout_ms: random.random_bool(0.2).then(|| random.random_range(100..2_000)),
+        timeout_ms: random.random_bool(0.2).then(|| apart(random.random_range(100..2_000))),
         retries: Retries { max_attempts: random.random_range(1..3), backoff_ms: 100, backoff_factor: 2 },
         on_interrupt: if random.random_bool(0.1) { OnInterrupt::Fail } else { OnInterrupt::Rerun },
         capture: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! One seed's world: a plan, a store with its faults, engines with their fates, and what is left of it all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use testledger::event_store::memory::MemoryLog;
 use testledger::event_store::memory::leases::MemoryLeases;
 use testledger::execution::{State, evolve};
 use testledger::ports::clock::{VirtualClock, ms};
+use testledger::ports::fault::{self, Point};
 use testledger::ports::ids::SeededIds;
 use testledger::settings::Settings;
 use testledger_schemas::command::Command;
@@ -20,13 +21,14 @@ use testledger_schemas::event::CancelReason;
 use testledger_schemas::{Commit, Event, ExecutionId, Hash, Page, Plan, StreamId, Timestamp};
 use tokio::time::Instant;
 
+use crate::fates::{Deaths, Fates};
 use crate::life::{Fate, Life, Shared, Started, Work};
 use crate::plans::plan;
 
 /// The longest that a world may take until everything has its end: virtual time.
 const END_OF_TIME: Duration = Duration::from_secs(4 * 3600);
 /// How often is looked whether it has.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// The lease of engines.
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,8 @@ pub struct Run {
     pub told: Vec<(ExecutionId, Event)>,
     /// How often each simulated command began.
     pub begun: BTreeMap<String, u32>,
+    /// The commands that began while an earlier one of the same step was alive.
+    pub overlaps: Vec<String>,
     /// The durable log itself.
     pub truth: Arc<MemoryLog>,
 }
@@ -142,8 +146,8 @@ impl World {
     pub fn with_fates(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(self.seed ^ 0xfa7e);
         let count = random.random_range(1..4);
-        let mut lives: Vec<Life> = (0..count).map(|_| life(&mut random)).collect();
-        lives.push(Life { fate: Fate::Lives, ..life(&mut random) });
+        let mut lives: Vec<Life> = (0..count).map(|number| life(&mut random, number)).collect();
+        lives.push(Life { fate: Fate::Lives, ..life(&mut random, count) });
         self.lives = lives;
         if random.random_bool(0.15) {
             self = self.cancelled_by_another();
@@ -162,11 +166,20 @@ impl World {
     }
 
     pub fn run(&self) -> Run {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(self.run_here())
+        self.run_counting(&Deaths::default())
     }
 
-    async fn run_here(&self) -> Run {
+    /// Runs it, and counts who died at which point.
+    pub fn run_counting(&self, deaths: &Deaths) -> Run {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let fates = Fates::default();
+        fates.begin(Deaths::clone(deaths));
+        let run = runtime.block_on(self.run_here(fates));
+        fault::watch(None);
+        run
+    }
+
+    async fn run_here(&self, fates: Fates) -> Run {
         let settings = Settings {
             jobs: self.jobs,
             store_patience: Duration::from_secs(3600),
@@ -180,6 +193,7 @@ impl World {
             truth: Arc::clone(&truth),
             leases: MemoryLeases::new(),
             marks: Arc::default(),
+            fates,
             told: Arc::default(),
             settings,
             faults: self.faults,
@@ -191,7 +205,8 @@ impl World {
         }
         let (started, fates_met) = self.live(&shared).await;
         let deadline = Instant::now() + END_OF_TIME;
-        while self.is_begun_and_open(&truth, root).await && Instant::now() < deadline {
+        let mut over = BTreeSet::new();
+        while self.is_begun_and_open(&truth, root, &mut over).await && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let log = Arc::clone(&started[0].log);
@@ -215,7 +230,7 @@ impl World {
             let engine = shared.start(number, life, work);
             let is_met = match life.fate {
                 Fate::Lives => false,
-                Fate::Crash(..) => {
+                Fate::Crash(..) | Fate::Point(..) => {
                     // A crash that is planned for an append that never comes is none.
                     let is_idle = tokio::time::sleep(Duration::from_secs(200));
                     tokio::select! {
@@ -239,7 +254,7 @@ impl World {
                     true
                 }
             };
-            if matches!(life.fate, Fate::Crash(..) | Fate::Killed(_)) {
+            if matches!(life.fate, Fate::Crash(..) | Fate::Point(..) | Fate::Killed(_)) {
                 engine.die(shared, life);
             }
             met += u64::from(is_met);
@@ -249,10 +264,13 @@ impl World {
     }
 
     /// Whether something is open. What was never asked for is nobody's business.
-    async fn is_begun_and_open(&self, truth: &MemoryLog, root: ExecutionId) -> bool {
+    async fn is_begun_and_open(&self, truth: &MemoryLog, root: ExecutionId, over: &mut BTreeSet<ExecutionId>) -> bool {
         let children = self.plan.cases.iter().map(|case| ExecutionId::child_of(root, &case.id, &case.matrix));
         let mut open = false;
         for id in children.chain([root]) {
+            if over.contains(&id) {
+                continue;
+            }
             let mut state = State::initial();
             let commits = truth.read_stream(StreamId::from(id), 0, usize::MAX).await.unwrap();
             commits.iter().flat_map(|commit| &commit.events).for_each(|it| evolve(&mut state, &it.read().unwrap()));
@@ -260,7 +278,13 @@ impl World {
                 // Nobody can know of it once the engine that was to ask for it is dead.
                 return matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..));
             }
+            if state.is_final() {
+                over.insert(id);
+            }
             open |= state.status.is_some() && !state.is_final();
+            if open {
+                return true;
+            }
         }
         open
     }
@@ -285,16 +309,34 @@ impl World {
         let scanned = durable.scan_commits(None, usize::MAX).await.unwrap();
         let commits = scanned.into_iter().map(|raw| raw.commit.unwrap()).collect();
         let told = shared.told.lock().unwrap().clone();
-        let begun = shared.marks.lock().unwrap().clone();
-        Run { root, appends, fates_met, pages, commits, told, begun, truth: durable }
+        let marks = std::mem::take(&mut *shared.marks.lock().unwrap());
+        let (begun, overlaps) = (marks.begun, marks.overlaps);
+        Run { root, appends, fates_met, pages, commits, told, begun, overlaps, truth: durable }
     }
 }
 
-fn life(random: &mut StdRng) -> Life {
+/// Only the first engine asks for anything, and only those that follow have something to recover. Some points are met once in
+/// the life of an engine, if at all.
+fn at_a_point(random: &mut StdRng, number: u64) -> Fate {
+    let of_the_first = [Point::PlanKept, Point::SuiteRequested];
+    let of_the_others = [Point::ClaimEnded, Point::PastRead];
+    let (mine, not_mine) = if number == 0 { (of_the_first, of_the_others) } else { (of_the_others, of_the_first) };
+    let all = Point::ALL.into_iter().filter(|point| !not_mine.contains(point)).chain(mine);
+    let all: Vec<Point> = all.collect();
+    let point = all[random.random_range(0..all.len())];
+    let is_frequent = matches!(
+        point,
+        Point::BeforeAppend | Point::AfterAppend | Point::StepRecorded | Point::StepEnded | Point::LeaseRenewal | Point::Sweep
+    );
+    Fate::Point(point, if is_frequent { random.random_range(1..4) } else { 1 })
+}
+
+fn life(random: &mut StdRng, number: u64) -> Life {
     let point = if random.random_bool(0.5) { CrashPoint::Before } else { CrashPoint::After };
-    let fate = match random.random_range(0..10) {
-        0..=4 => Fate::Crash(random.random_range(1..40), point),
-        5..=7 => Fate::Killed(Duration::from_millis(random.random_range(0..8_000))),
+    let fate = match random.random_range(0..20) {
+        0..=9 => at_a_point(random, number),
+        10..=13 => Fate::Crash(random.random_range(1..40), point),
+        14..=16 => Fate::Killed(Duration::from_millis(random.random_range(0..8_000))),
         _ => Fate::Cut(
             Duration::from_millis(random.random_range(0..8_000)),
             Duration::from_millis(random.random_range(0..200_000)),
@@ -321,6 +363,7 @@ async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: 
         store_patience: Duration::from_secs(3600),
         own: Default::default(),
         latencies: Default::default(),
+        lost: Default::default(),
     });
     let mut execution = Execution::load(journal, target, target).await.unwrap();
     // Before it was asked for there is nothing to cancel.

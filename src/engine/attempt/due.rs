@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::attempt::Attempt;
 use crate::engine::error::ExecutionError;
 use crate::engine::overhead::{Moments, TimedLauncher};
-use crate::engine::record;
+use crate::engine::{journal, record};
+use crate::ports::fault::{self, Point};
 use crate::steps::context::OutputLimits;
 use crate::steps::prepare::{Prepared, prepare};
 use crate::steps::{StepContext, StepEnd, StepError, carry_out};
@@ -68,6 +69,7 @@ impl<'a> Attempt<'a> {
     /// [`ExecutionError::WorkerLost`] if this engine may not work any more: what became of the step is not known then,
     /// and nothing may be said of it.
     pub(super) async fn carry_out(&mut self, due: &Due<'_>) -> Result<StepEnd, ExecutionError> {
+        fault::reached(Point::StepRecorded, self.engine.journal.worker).await;
         let began = Instant::now();
         self.moments = Moments::default();
         let end = match &due.prepared {
@@ -77,13 +79,14 @@ impl<'a> Attempt<'a> {
                 let engine = self.engine;
                 tokio::select! {
                     biased;
-                    () = engine.lost.cancelled() => return Err(engine.lost_error()),
+                    () = engine.journal.lost.cancelled() => return Err(journal::lost()),
                     end = self.told_before_stopped(carry_out(prepared, &context), &cancel) => end,
                 }
             }
             Err(reason) => StepEnd::error(ErrorKind::Template, self.redactor.text(reason), 0),
         };
         self.moments.end_now();
+        fault::reached(Point::StepEnded, self.engine.journal.worker).await;
         let spawned = self.moments.spawned().unwrap_or(began);
         self.start_overhead.get_or_insert(spawned.saturating_duration_since(self.granted));
         if let Some(error) = end.error.as_ref().filter(|error| error.kind == ErrorKind::Infrastructure) {

@@ -20,6 +20,7 @@ use crate::engine::stop::Stop;
 use crate::engine::vault::Vault;
 use crate::engine::{Engine, record};
 use crate::ports::clock::ms;
+use crate::ports::fault::{self, Point};
 
 /// Takes an attempt up that was interrupted, and carries it to its end. Nobody has the execution.
 ///
@@ -35,6 +36,10 @@ pub async fn resume(
     granted: Instant,
 ) -> Result<AttemptEnd, ExecutionError> {
     let past = Past::read(&*engine.journal.log, execution.id()).await?;
+    fault::reached(Point::PastRead, engine.journal.worker).await;
+    if stop.leaves() {
+        return Ok(AttemptEnd::Over);
+    }
     let state = execution.state();
     // Measured on the monotonic clock, step by step: neither down time nor a clock that jumps is charged to a timeout.
     let spent_ms = state.steps_ms;
@@ -138,6 +143,9 @@ impl<'a> Attempt<'a> {
             }
             self.began = Instant::now();
             self.wait(wait).await;
+            if self.stop.leaves() {
+                return Ok(None);
+            }
             return self.start_again(index, commands).await;
         }
         let next = self.due(index, runs + 1)?;

@@ -8,13 +8,14 @@ use testledger_schemas::Timestamp;
 use testledger_schemas::commit::{Commit, CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
 use testledger_schemas::ids::{EventId, StreamId};
-use testledger_schemas::page::Page;
+use testledger_schemas::page::{Page, PageEntry};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::event_store::rules::{self, Admission};
 use crate::event_store::sequencer::{Candidate, Sequenced, head_after};
 use crate::event_store::{AppendError, StoreError, StoredArtifact};
+use crate::ports::fault::{self, Bug};
 
 /// What all handles share.
 pub(super) struct Durable {
@@ -130,7 +131,8 @@ impl Store {
     /// Inserts a page, unless its number is taken or one of its commits has its place already.
     pub(super) fn insert_page(&mut self, page: Page) -> bool {
         let is_next = page.number == self.pages.len() as u64;
-        if !is_next || page.entries.iter().any(|entry| self.entries.contains(&entry.commit)) {
+        let has_place = |entry: &PageEntry| self.entries.contains(&entry.commit);
+        if !is_next || (page.entries.iter().any(has_place) && !fault::is_planted(Bug::SequencedTwice)) {
             return false;
         }
         for entry in &page.entries {
@@ -148,7 +150,8 @@ impl Store {
     /// What the pages say of a commit.
     pub(super) fn sequenced(&self, id: CommitId) -> Sequenced {
         let head = self.sequenced.get(&id.stream).copied().unwrap_or(StreamHead::EMPTY);
-        Sequenced { commit: self.entries.contains(&id), head }
+        let commit = self.entries.contains(&id) && !fault::is_planted(Bug::SequencedTwice);
+        Sequenced { commit, head }
     }
 
     /// Takes content and nonce away and keeps the hashes.
