@@ -213,9 +213,11 @@ impl Execution {
         Ok((events, state, held))
     }
 
-    /// Where it is appended, and under which claim: the one that is held, if it is the current one before or after it.
+    /// Where it is appended, and under which claim: the one that is held, if it is the current one, or is taken here.
     fn place(&self, held: Option<u64>, after: &State) -> Place {
-        let is_current = |epoch: &u64| [&self.state, after].iter().any(|it| it.claim.is_some_and(|it| it.epoch == *epoch));
+        let is_taken = |epoch: u64| self.state.last_epoch < epoch && after.last_epoch == epoch;
+        let is_current =
+            |epoch: &u64| self.state.claim.is_some_and(|it| it.epoch == *epoch) || is_taken(*epoch);
         Place {
             stream: self.id.into(),
             head: self.head,

@@ -161,6 +161,12 @@ impl Engine {
         Ok(engine)
     }
 
+    /// This engine can start nothing any more: whatever it has begun is for another one to recover.
+    fn is_lost_for(&self, reason: &str) -> ExecutionError {
+        self.journal.lost.cancel();
+        ExecutionError::WorkerLost(reason.to_owned())
+    }
+
     /// The bus on which this engine tells what it does.
     #[must_use]
     pub fn bus(&self) -> &Bus {

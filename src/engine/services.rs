@@ -51,6 +51,7 @@ impl Services {
                     services.running.push(running);
                     record(root, Command::RecordServiceStarted(started)).await?;
                 }
+                Err(report) if engine.launcher.is_lost() => return Err(engine.is_lost_for(&report.message)),
                 Err(report) => {
                     record(root, stopped(report)).await?;
                     return Ok((services, false));

@@ -93,6 +93,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// [`LaunchError`].
     async fn launch(&self, spec: LaunchSpec) -> Result<Process, LaunchError>;
 
+    /// Whether nothing can be started any more, and everything that was has ended.
+    fn is_lost(&self) -> bool {
+        false
+    }
+
     /// Keeps a descriptor (of a lock on a file) open until nothing is left of anything that was started, even when this
     /// process is killed. A launcher whose processes die with this one has nothing to do here, and below.
     ///

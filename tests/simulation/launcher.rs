@@ -133,6 +133,10 @@ impl Launcher for SimLauncher {
         })
     }
 
+    fn is_lost(&self) -> bool {
+        self.dead.is_cancelled() || self.uptime() >= *self.ends_at.borrow()
+    }
+
     fn uptime(&self) -> Duration {
         self.began.elapsed()
     }

@@ -42,6 +42,8 @@ pub enum Fate {
     Killed(Duration),
     /// The network to its store is cut after so long, for so long.
     Cut(Duration, Duration),
+    /// The same, and it never finds out that its lease has run out: as one that is stopped does not in time.
+    Stopped(Duration, Duration),
     /// Nothing.
     Lives,
 }
@@ -102,6 +104,9 @@ impl Shared {
         let launcher = SimLauncher::new(Arc::clone(&self.marks), Arc::clone(&self.truth));
         // The first id that an engine draws is its own.
         let worker = self.ids(number).worker_id();
+        if let Fate::Stopped(..) = life.fate {
+            self.fates.forgets_its_lease(worker);
+        }
         if let Fate::Point(point, time) = life.fate {
             self.fates.dies_at(worker, point, time, Arc::clone(&log), launcher.dead.clone());
         }

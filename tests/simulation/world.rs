@@ -160,6 +160,11 @@ impl World {
         self.cancel.is_some() || self.stop_after.is_some() || self.plan.deadline_ms.is_some() || self.plan.fail_fast
     }
 
+    /// Whether the store does at once what it is asked for.
+    pub fn is_without_faults(&self) -> bool {
+        self.faults == Faults::none()
+    }
+
     /// Whether all engines are on one machine.
     pub fn is_on_one_machine(&self) -> bool {
         self.lives.iter().all(|life| life.host == self.lives[0].host)
@@ -243,7 +248,7 @@ impl World {
                     tokio::time::sleep(after).await;
                     true
                 }
-                Fate::Cut(after, lasts) => {
+                Fate::Cut(after, lasts) | Fate::Stopped(after, lasts) => {
                     tokio::time::sleep(after).await;
                     let log = Arc::clone(&engine.log);
                     log.cut(true);
@@ -276,7 +281,7 @@ impl World {
             commits.iter().flat_map(|commit| &commit.events).for_each(|it| evolve(&mut state, &it.read().unwrap()));
             if id == root && state.status.is_none() {
                 // Nobody can know of it once the engine that was to ask for it is dead.
-                return matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..));
+                return matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..) | Fate::Stopped(..));
             }
             if state.is_final() {
                 over.insert(id);
@@ -321,7 +326,7 @@ fn at_a_point(random: &mut StdRng, number: u64) -> Fate {
     let of_the_first = [Point::PlanKept, Point::SuiteRequested];
     let of_the_others = [Point::ClaimEnded, Point::PastRead];
     let (mine, not_mine) = if number == 0 { (of_the_first, of_the_others) } else { (of_the_others, of_the_first) };
-    let all = Point::ALL.into_iter().filter(|point| !not_mine.contains(point)).chain(mine);
+    let all = Point::ALL.into_iter().filter(|point| !not_mine.contains(point)).chain(mine).chain(mine);
     let all: Vec<Point> = all.collect();
     let point = all[random.random_range(0..all.len())];
     let is_frequent = matches!(
@@ -337,10 +342,11 @@ fn life(random: &mut StdRng, number: u64) -> Life {
         0..=9 => at_a_point(random, number),
         10..=13 => Fate::Crash(random.random_range(1..40), point),
         14..=16 => Fate::Killed(Duration::from_millis(random.random_range(0..8_000))),
-        _ => Fate::Cut(
-            Duration::from_millis(random.random_range(0..8_000)),
-            Duration::from_millis(random.random_range(0..200_000)),
-        ),
+        _ => {
+            let after = Duration::from_millis(random.random_range(0..8_000));
+            let lasts = Duration::from_millis(random.random_range(0..200_000));
+            if random.random_bool(0.5) { Fate::Cut(after, lasts) } else { Fate::Stopped(after, lasts) }
+        }
     };
     Life {
         host: u8::from(random.random_bool(0.2)),

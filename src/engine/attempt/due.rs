@@ -90,7 +90,7 @@ impl<'a> Attempt<'a> {
         let spawned = self.moments.spawned().unwrap_or(began);
         self.start_overhead.get_or_insert(spawned.saturating_duration_since(self.granted));
         if let Some(error) = end.error.as_ref().filter(|error| error.kind == ErrorKind::Infrastructure) {
-            return Err(ExecutionError::WorkerLost(error.message.clone()));
+            return Err(self.engine.is_lost_for(&error.message));
         }
         Ok(within_capture_limit(end))
     }

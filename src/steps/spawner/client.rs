@@ -134,6 +134,10 @@ impl Launcher for Spawner {
         Ok(Process { pid, stdout: Box::new(stdout), stderr: Box::new(stderr), control: Box::new(control) })
     }
 
+    fn is_lost(&self) -> bool {
+        self.ended.borrow().is_some()
+    }
+
     async fn hold(&self, descriptor: OwnedFd) -> Result<(), LaunchError> {
         self.hand_over(Request::Hold, &[descriptor.as_fd()]).await
     }
