@@ -2,7 +2,7 @@
 
 use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::commit::{Commit, StreamHead};
-use testledger_schemas::event::ExecutionPassed;
+use testledger_schemas::event::{ExecutionClaimed, ExecutionPassed};
 use testledger_schemas::ids::{EventId, WorkerId};
 use testledger_schemas::{Event, ExecutionId, Timestamp};
 
@@ -234,6 +234,10 @@ fn planted(state: &State, asked: &Asked, decided: Result<Vec<Event>, Refusal>) -
         Err(Refusal::StaleClaim) if fault::is_planted(Bug::ClaimNotChecked) => {
             let authority = state.claim.map(|claim| Authority { worker: claim.worker, epoch: claim.epoch });
             decide(state, &Asked { authority, ..asked.clone() })
+        }
+        Err(Refusal::AlreadyClaimed(_)) if fault::is_planted(Bug::ClaimNotChecked) => {
+            let Command::Claim(worker) = asked.command else { return decided };
+            Ok(vec![ExecutionClaimed { worker, epoch: state.last_epoch + 1 }.into()])
         }
         Ok(mut events) if fault::is_planted(Bug::InterruptedWithoutEnd) => {
             let is_lost = events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_)));

@@ -66,7 +66,7 @@ impl Point {
 pub enum Bug {
     /// An append is told as a fact before it is durable.
     AcknowledgedBeforeDurable,
-    /// A worker may speak whatever its claim.
+    /// A worker may take what another has, and speak whatever its claim.
     ClaimNotChecked,
     /// A commit gets a second place in the order.
     SequencedTwice,

@@ -1,0 +1,60 @@
+//! Show: the built program is killed 500 times at random moments on each way to its end, and before and after each of its
+//! appends, on SQLite and on MongoDB. What happened in the world is what the log says, and everything comes to its end.
+//! `KILLS=N` for another number.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
+
+#[path = "../tests/support/kills.rs"]
+mod kills;
+#[path = "../tests/support/show.rs"]
+mod show;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use kills::Found;
+
+/// When the blows fall.
+const SEED: u64 = 20_261_127;
+/// The least number of appends that the plan makes.
+const APPENDS: usize = 30;
+
+fn main() -> ExitCode {
+    if !show::is_asked() {
+        return ExitCode::SUCCESS;
+    }
+    let kills: usize = std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
+    let mut show = show::Show::new(Some(SEED));
+    let program = Path::new(env!("CARGO_BIN_EXE_testledger"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let fresh = runtime.block_on(test_servers::fresh_database()).unwrap();
+    let other = runtime.block_on(test_servers::fresh_database()).unwrap();
+    for (name, store, for_appends) in [("sqlite", None, None), ("mongodb", Some(fresh.uri()), Some(other.uri()))] {
+        let folder = tempfile::tempdir().unwrap();
+        let found = kills::at_random(program, folder.path(), store, kills / 2, SEED);
+        figures(&mut show, &format!("recovery_killed_{name}"), &found, kills / 2);
+        let folder = tempfile::tempdir().unwrap();
+        let (appends, found) = kills::at_each_append(program, folder.path(), for_appends, APPENDS);
+        show.figure(&format!("recovery_appends_{name}"), appends, format!(">={APPENDS}"), appends >= APPENDS);
+        figures(&mut show, &format!("recovery_at_appends_{name}"), &found, 2 * appends);
+    }
+    show.end()
+}
+
+fn figures(show: &mut show::Show, name: &str, found: &Found, kills: usize) {
+    show.figure(&format!("{name}_kills"), found.kills, format!(">={kills}"), found.kills >= kills);
+    show.figure(&format!("{name}_in_flight"), found.in_flight, "reported", true);
+    let all = [
+        ("lost", found.lost),
+        ("doubled", found.doubled),
+        ("stuck", found.stuck),
+        ("orphans", found.orphans),
+        ("wrong_verdicts", found.wrong_verdicts),
+        ("findings", found.findings),
+    ];
+    for (what, count) in all {
+        show.figure(&format!("{name}_{what}"), count, 0, count == 0);
+    }
+    if let Some(first) = &found.first {
+        eprintln!("{first}");
+    }
+}
