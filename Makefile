@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 # What has to be built first is cargo's own business: every target here is only a name.
-.PHONY: help run run-failing test services-up services-down check fmt lint docs schemas bench shows clean
+.PHONY: help run run-failing test torture services-up services-down check fmt lint docs schemas bench shows clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,13 +19,22 @@ run-failing: ## The same for a plan that fails, to see how that looks
 # ends it after them.
 TEST_SERVERS = $(or $(CARGO_TARGET_DIR),target)/debug/test-servers
 
+# With fault points and planted bugs, which no release has.
+FAULTS = --features testledger/faults
+
 test: ## All tests, with a MongoDB server for them (and with cargo-nextest where it is installed)
-	$(CARGO) test --locked --workspace --no-run
+	$(CARGO) test --locked --workspace $(FAULTS) --no-run
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(TEST_SERVERS) with -- $(CARGO) nextest run --locked --workspace --no-fail-fast; \
+		$(TEST_SERVERS) with -- $(CARGO) nextest run --locked --workspace $(FAULTS) --no-fail-fast; \
 	else \
-		$(TEST_SERVERS) with -- $(CARGO) test --locked --workspace --no-fail-fast; \
+		$(TEST_SERVERS) with -- $(CARGO) test --locked --workspace $(FAULTS) --no-fail-fast; \
 	fi
+
+torture: ## The long forms: 200,000 worlds of the simulation, every planted bug, 500 engines killed on each way to their end
+	$(CARGO) test --locked --release --workspace $(FAULTS) --test simulation --no-run
+	TESTLEDGER_SIM_SEEDS=200000 $(CARGO) test --locked --release --workspace $(FAULTS) --test simulation -- --nocapture engines_are_lost
+	$(CARGO) test --locked --release --workspace $(FAULTS) --test simulation -- --nocapture planted same_seed
+	$(CARGO) bench --locked --features faults --bench recovery_killed
 
 services-up: ## Start a MongoDB server that stays, with its data in target/services, and print its address
 	@$(CARGO) run --locked --quiet --package test-servers -- up
@@ -39,7 +48,7 @@ fmt:
 	$(CARGO) fmt --all --check
 
 lint:
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets $(FAULTS) -- -D warnings
 
 docs:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items

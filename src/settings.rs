@@ -402,8 +402,7 @@ mod tests {
 
     #[test]
     fn every_setting_can_be_set_to_what_it_shows() {
-        let mut settings =
-            Settings { actor: "ada".into(), capture_key: "key".into(), ..Settings::default() };
+        let mut settings = Settings { actor: "ada".into(), capture_key: "key".into(), ..Settings::default() };
         for setting in SETTINGS {
             let text = setting.show(&settings);
             let before = settings.clone();

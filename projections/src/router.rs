@@ -320,8 +320,10 @@ mod tests {
 
     #[test]
     fn priority_moves_urgency() {
-        let (ready, cancelled) =
-            (Event::from(ExecutionReady { parent_epoch: None }), Event::from(CancellationRequested { reason: CancelReason::User }));
+        let (ready, cancelled) = (
+            Event::from(ExecutionReady { parent_epoch: None }),
+            Event::from(CancellationRequested { reason: CancelReason::User }),
+        );
         let of = |priority| (urgency(&ready, priority), urgency(&cancelled, priority));
         assert_eq!(of(Priority::Normal), (Urgency::Routine, Urgency::Critical));
         assert_eq!(of(Priority::Critical), (Urgency::Raised, Urgency::Critical));

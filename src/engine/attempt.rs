@@ -13,7 +13,7 @@ use testledger_schemas::plan::Case;
 use testledger_schemas::{Plan, StepOutcome};
 use tokio::time::Instant;
 
-use crate::engine::case::AttemptEnd;
+use crate::engine::case::{AttemptEnd, Grant};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::overhead::Moments;
@@ -61,7 +61,7 @@ pub struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// The attempt with this number of an execution whose slot was granted then.
+    /// The attempt with this number of an execution that was granted its slot.
     pub fn new(
         engine: &'a Arc<Engine>,
         plan: &'a Plan,
@@ -69,8 +69,7 @@ impl<'a> Attempt<'a> {
         execution: &'a mut Execution,
         stop: &'a Stop,
         number: u32,
-        parent_epoch: Option<u64>,
-        granted: Instant,
+        grant: Grant,
     ) -> Self {
         let facts = [
             ("execution.id", execution.id().to_string()),
@@ -95,10 +94,10 @@ impl<'a> Attempt<'a> {
             execution,
             stop,
             number,
-            parent_epoch,
+            parent_epoch: grant.parent_epoch,
             environment,
             scope,
-            granted,
+            granted: grant.at,
             began: Instant::now(),
             spent: Duration::ZERO,
             moments: Moments::default(),
@@ -291,7 +290,9 @@ impl<'a> Attempt<'a> {
 
     /// What is left of the attempt's running time; none if it is not bounded.
     fn time_left(&self) -> Option<Duration> {
-        self.case.timeout_ms.map(|timeout| Duration::from_millis(timeout).saturating_sub(self.spent + self.began.elapsed()))
+        self.case
+            .timeout_ms
+            .map(|timeout| Duration::from_millis(timeout).saturating_sub(self.spent + self.began.elapsed()))
     }
 
     async fn act(&mut self, commands: &[Command]) -> Result<Acted, ExecutionError> {

@@ -75,15 +75,15 @@ pub fn wait_for(engine: &Engine, case: &Case, state: &State, due: Timestamp) -> 
 pub struct Grant {
     /// The claim of the suite; none for what belongs to no suite.
     pub parent_epoch: Option<u64>,
-    /// When it was decided that it is to run now: where a slot is free, that is when it was granted.
-    pub handed_out: Instant,
+    /// When it was decided that it is to run now, or, where it had to wait for a slot, when that was granted.
+    pub at: Instant,
 }
 
 impl Grant {
     /// For what belongs to no suite.
     #[must_use]
     pub fn alone() -> Self {
-        Self { parent_epoch: None, handed_out: Instant::now() }
+        Self { parent_epoch: None, at: Instant::now() }
     }
 }
 
@@ -99,7 +99,8 @@ pub async fn attempt(
     stop: &Stop,
     grant: Grant,
 ) -> Result<AttemptEnd, ExecutionError> {
-    let (_slot, granted) = slot(engine, grant.handed_out).await?;
+    let (_slot, at) = slot(engine, grant.at).await?;
+    let grant = Grant { at, ..grant };
     if execution.state().status.is_none() {
         execution.refresh().await?;
     }
@@ -108,7 +109,7 @@ pub async fn attempt(
         if is_foreign && follow::until_released(engine, execution, stop).await? == Followed::GivenUp {
             return Ok(AttemptEnd::Over);
         }
-        let end = one_attempt(engine, plan, case, execution, stop, grant.parent_epoch, granted).await?;
+        let end = one_attempt(engine, plan, case, execution, stop, grant).await?;
         let state = execution.state();
         if end != AttemptEnd::Over || state.is_final() || grant.parent_epoch.is_none() || stop.leaves() {
             return Ok(end);
@@ -129,22 +130,21 @@ async fn one_attempt(
     case: &Case,
     execution: &mut Execution,
     stop: &Stop,
-    parent_epoch: Option<u64>,
-    granted: Instant,
+    grant: Grant,
 ) -> Result<AttemptEnd, ExecutionError> {
     let state = execution.state();
     if state.is_final() || stop.leaves() {
         return Ok(AttemptEnd::Over);
     }
     if state.status == Some(ExecutionStatus::Running) {
-        return resume(engine, plan, case, execution, stop, parent_epoch, granted).await;
+        return resume(engine, plan, case, execution, stop, grant).await;
     }
     if let Some(reason) = stop.reason() {
         execution.act(&[Command::RequestCancellation(reason)]).await?;
         return Ok(AttemptEnd::Over);
     }
     let number = state.attempt + 1;
-    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, parent_epoch, granted);
+    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, grant);
     let Some(due) = attempt.begin().await? else { return Ok(AttemptEnd::Over) };
     attempt.run(due).await
 }

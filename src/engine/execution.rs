@@ -2,7 +2,7 @@
 
 use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::commit::{Commit, StreamHead};
-use testledger_schemas::event::{ExecutionClaimed, ExecutionPassed};
+use testledger_schemas::event::ExecutionPassed;
 use testledger_schemas::ids::{EventId, WorkerId};
 use testledger_schemas::{Event, ExecutionId, Timestamp};
 
@@ -38,7 +38,17 @@ impl Execution {
     /// the execution itself.
     #[must_use]
     pub fn unread(journal: SharedJournal, id: ExecutionId, root: ExecutionId) -> Self {
-        Self { id, root, journal, state: State::initial(), head: StreamHead::EMPTY, last_event: None, held: None, writer: None, heard_at: None }
+        Self {
+            id,
+            root,
+            journal,
+            state: State::initial(),
+            head: StreamHead::EMPTY,
+            last_event: None,
+            held: None,
+            writer: None,
+            heard_at: None,
+        }
     }
 
     /// An execution, loaded from the log.
@@ -195,7 +205,7 @@ impl Execution {
         for command in commands {
             let authority = self.journal.worker.zip(held).map(|(worker, epoch)| Authority { worker, epoch });
             let asked = Asked { command: command.clone(), authority, now: self.journal.now() };
-            let decided = planted(&state, &asked, decide(&state, &asked))?;
+            let decided = planted(&state, decide(&state, &asked))?;
             for event in &decided {
                 if let Event::ExecutionClaimed(claimed) = event {
                     held = Some(claimed.epoch);
@@ -216,8 +226,7 @@ impl Execution {
     /// Where it is appended, and under which claim: the one that is held, if it is the current one, or is taken here.
     fn place(&self, held: Option<u64>, after: &State) -> Place {
         let is_taken = |epoch: u64| self.state.last_epoch < epoch && after.last_epoch == epoch;
-        let is_current =
-            |epoch: &u64| self.state.claim.is_some_and(|it| it.epoch == *epoch) || is_taken(*epoch);
+        let is_current = |epoch: &u64| self.state.claim.is_some_and(|it| it.epoch == *epoch) || is_taken(*epoch);
         Place {
             stream: self.id.into(),
             head: self.head,
@@ -229,16 +238,8 @@ impl Execution {
 }
 
 /// What planted bugs make of a decision; without them, that decision.
-fn planted(state: &State, asked: &Asked, decided: Result<Vec<Event>, Refusal>) -> Result<Vec<Event>, Refusal> {
+fn planted(state: &State, decided: Result<Vec<Event>, Refusal>) -> Result<Vec<Event>, Refusal> {
     match decided {
-        Err(Refusal::StaleClaim) if fault::is_planted(Bug::ClaimNotChecked) => {
-            let authority = state.claim.map(|claim| Authority { worker: claim.worker, epoch: claim.epoch });
-            decide(state, &Asked { authority, ..asked.clone() })
-        }
-        Err(Refusal::AlreadyClaimed(_)) if fault::is_planted(Bug::ClaimNotChecked) => {
-            let Command::Claim(worker) = asked.command else { return decided };
-            Ok(vec![ExecutionClaimed { worker, epoch: state.last_epoch + 1 }.into()])
-        }
         Ok(mut events) if fault::is_planted(Bug::InterruptedWithoutEnd) => {
             let is_lost = events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_)));
             events.retain(|event| !is_lost || !matches!(event, Event::StepFinished(_)));

@@ -104,8 +104,7 @@ impl Fates {
             Lease::Unknown => Ok(self.is_overdue(worker, 0, UNKNOWN_LASTS).then_some(InterruptReason::LeaseExpired)),
             Lease::Counted { renewals, lasts } => {
                 let is_overdue = self.is_overdue(worker, renewals, lasts);
-                let is_over =
-                    is_overdue && (self.only_looks || self.leases.declare_over(worker, renewals).await?);
+                let is_over = is_overdue && (self.only_looks || self.leases.declare_over(worker, renewals).await?);
                 Ok(is_over.then_some(InterruptReason::LeaseExpired))
             }
         }

@@ -73,11 +73,7 @@ pub async fn until_released(
 }
 
 /// Says that whoever has the claim is lost. Its last word may have come first: then there is nothing to say.
-async fn end_claim(
-    execution: &mut Execution,
-    holder: WorkerId,
-    reason: InterruptReason,
-) -> Result<(), ExecutionError> {
+async fn end_claim(execution: &mut Execution, holder: WorkerId, reason: InterruptReason) -> Result<(), ExecutionError> {
     let Some(claim) = execution.state().claim.filter(|claim| claim.worker == holder) else { return Ok(()) };
     match execution.act(&[Command::Interrupt { reason, epoch: claim.epoch }]).await {
         Ok(_) => {

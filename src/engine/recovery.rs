@@ -65,7 +65,9 @@ pub enum Obstacle {
     )]
     NoDirectory(String),
     /// A secret is not in this environment.
-    #[error("the secret `{0}` is not in this environment: set it, or give the execution up with `executions cancel` first")]
+    #[error(
+        "the secret `{0}` is not in this environment: set it, or give the execution up with `executions cancel` first"
+    )]
     NoSecret(String),
 }
 

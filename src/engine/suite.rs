@@ -133,11 +133,8 @@ async fn run_claimed(
         }
     }
     let (services, all_ready) = Services::start(engine, plan, root, stop).await?;
-    let ran = if all_ready {
-        wishing(root, stop, cases.run()).await
-    } else {
-        cases.end_all(CancelReason::SetupFailed).await
-    };
+    let ran =
+        if all_ready { wishing(root, stop, cases.run()).await } else { cases.end_all(CancelReason::SetupFailed).await };
     services.stop(engine, root).await?;
     let conclusion = if all_ready || stop.reason().is_some() { Conclusion::Finished } else { Conclusion::SetupFailed };
     Ok((conclusion, ran?))
@@ -303,7 +300,7 @@ impl<'a> Cases<'a> {
 
     fn start(&mut self, case: usize, mut execution: Execution) {
         let (engine, plan, stop) = (Arc::clone(self.engine), Arc::clone(self.plan), self.stop.child());
-        let grant = Grant { parent_epoch: self.epoch, handed_out: Instant::now() };
+        let grant = Grant { parent_epoch: self.epoch, at: Instant::now() };
         self.tasks.spawn(async move {
             let _watch = engine.watched.watch(execution.id(), stop.clone());
             let ran = case::attempt(&engine, &plan, &plan.cases[case], &mut execution, &stop, grant).await;

@@ -135,9 +135,10 @@ impl Sweep {
             }
         }
         let is_doubtful = |owner: &Option<WorkerId>| owner.is_none_or(|owner| lost.contains(&owner));
-        let doubtful = self.open.iter().filter(|(root, owner)| {
-            is_doubtful(owner) && !self.engine.has(**root) && !self.left.contains(root)
-        });
+        let doubtful = self
+            .open
+            .iter()
+            .filter(|(root, owner)| is_doubtful(owner) && !self.engine.has(**root) && !self.left.contains(root));
         Ok(doubtful.map(|(root, _)| *root).collect())
     }
 
@@ -146,11 +147,15 @@ impl Sweep {
         let id = found.execution.id();
         let plan = match self.engine.plan_of(&found.execution).await {
             Ok(plan) => plan,
-            Err(error @ ExecutionError::PlanMissing(_)) => return Ok(self.leave(id, error.to_string())),
+            Err(error @ ExecutionError::PlanMissing(_)) => {
+                self.leave(id, error.to_string());
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         if let Some(obstacle) = self.engine.obstacle(&found.execution, &plan) {
-            return Ok(self.leave(id, obstacle.to_string()));
+            self.leave(id, obstacle.to_string());
+            return Ok(());
         }
         if !found.execution.state().is_final() {
             (self.tell)(News::Recovering(id, Arc::clone(&plan)));

@@ -2,8 +2,8 @@
 
 use testledger_schemas::command::{Authority, Command, Conclusion};
 use testledger_schemas::event::{
-    ActionKind, Event, ExecutionKind, ExecutionRequested, InterruptReason, Limits, RequestContent, StartContent, StepFinished,
-    StepInputs, StepRun, StepStarted,
+    ActionKind, Event, ExecutionKind, ExecutionRequested, InterruptReason, Limits, RequestContent, StartContent,
+    StepFinished, StepInputs, StepRun, StepStarted,
 };
 use testledger_schemas::plan::{CaseType, OnInterrupt, Priority};
 use testledger_schemas::{Hash, StepKey, StepOutcome, Timestamp, WorkerId};

@@ -93,7 +93,11 @@ fn nothing_is_cancelled_that_nobody_asked_for() {
 fn what_never_started_is_cancelled_with_its_reason() {
     let pending = given().and(Command::Request(Box::new(case(1, 1))));
     pending.when(Command::CancelUnstarted(CancelReason::DependencyFailed)).then(&["ExecutionCancelled"]);
-    pending.and(Command::MakeReady(None)).running().when(Command::CancelUnstarted(CancelReason::FailFast)).refused_somehow();
+    pending
+        .and(Command::MakeReady(None))
+        .running()
+        .when(Command::CancelUnstarted(CancelReason::FailFast))
+        .refused_somehow();
 }
 
 #[test]
@@ -111,11 +115,7 @@ fn exactly_one_worker_has_the_claim_and_a_zombie_is_refused() {
 fn an_interrupted_step_runs_again_and_costs_no_attempt() {
     let open = given().requested(case(1, 1)).running().step();
     open.when(open.interrupt()).then(&["StepFinished", "ExecutionInterrupted"]);
-    let recovered = open
-        .lost()
-        .and(Command::Claim(BOB))
-        .and(recover())
-        .step();
+    let recovered = open.lost().and(Command::Claim(BOB)).and(recover()).step();
     assert_eq!(recovered.state.open_step.as_ref().map(|open| open.run.step_attempt), Some(2));
     assert_eq!(recovered.state.step_attempts, 0);
     recovered.ends(Passed).when(conclude(Conclusion::Finished)).then(&["ExecutionPassed"]);
@@ -137,7 +137,9 @@ fn what_was_interrupted_is_recovered_before_anything_else() {
     lost.when(Command::StartStep(Box::new(lost.due_step()))).refused(&Refusal::NotRecovered);
     lost.when(conclude(Conclusion::Finished)).refused(&Refusal::NotRecovered);
     let recovered = lost.and(recover());
-    assert!(matches!(recovered.events.last(), Some(Event::ExecutionRecovered(it)) if it.next_step == 1 && !it.restarts));
+    assert!(
+        matches!(recovered.events.last(), Some(Event::ExecutionRecovered(it)) if it.next_step == 1 && !it.restarts)
+    );
     recovered.step().ends(Passed).when(conclude(Conclusion::Finished)).then(&["ExecutionPassed"]);
 }
 

@@ -126,7 +126,8 @@ fn without_the_key_of_a_secret_the_attempt_begins_anew() {
     place.file("go", "");
     assert_eq!(recovered(&place, 0)[0]["status"], "PASSED");
     assert_eq!((lines(&place, "ran").len(), lines(&place, "used")), (2, vec!["s3cret-s3cret-2".to_owned()]));
-    let attempts: Vec<Value> = place.events_of("ExecutionStarted").iter().map(|it| it["data"]["attempt"].clone()).collect();
+    let attempts: Vec<Value> =
+        place.events_of("ExecutionStarted").iter().map(|it| it["data"]["attempt"].clone()).collect();
     assert_eq!(attempts, [1, 1, 2], "the suite, and its case twice");
     place.verify();
 }
@@ -134,7 +135,10 @@ fn without_the_key_of_a_secret_the_attempt_begins_anew() {
 #[test]
 fn what_cannot_be_recovered_here_says_why_and_can_be_given_up() {
     let place = Place::new().env("API_TOKEN", "t0ken-t0ken");
-    killed(&place, "suite: s\nsecrets: [API_TOKEN]\ncases:\n  - { id: a, steps: [{ id: s, run: 'touch up; sleep 600' }] }\n");
+    killed(
+        &place,
+        "suite: s\nsecrets: [API_TOKEN]\ncases:\n  - { id: a, steps: [{ id: s, run: 'touch up; sleep 600' }] }\n",
+    );
     let mut command = place.command(&["recover"]);
     command.env_remove("API_TOKEN");
     let left = crate::support::spawn(command).wait().expect(75);

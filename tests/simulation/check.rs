@@ -291,8 +291,9 @@ pub fn claims_hold(run: &Run) {
                 continue;
             }
             let epoch = commit.claim_epoch;
-            let is_held =
-                |claim: Option<Claim>| claim.is_some_and(|it| Some(it.epoch) == epoch && Some(it.worker) == commit.worker);
+            let is_held = |claim: Option<Claim>| {
+                claim.is_some_and(|it| Some(it.epoch) == epoch && Some(it.worker) == commit.worker)
+            };
             assert!(is_held(before) || is_held(taken), "{execution}: {} under a claim that is not held", commit.id);
         }
     }
@@ -300,8 +301,15 @@ pub fn claims_hold(run: &Run) {
 
 /// What only the holder of the claim says.
 fn needs_a_claim(event: &str) -> bool {
-    ["ExecutionStarted", "StepStarted", "StepResultsReported", "ExecutionPassed", "ExecutionTimedOut", "ExecutionRecovered"]
-        .contains(&event)
+    [
+        "ExecutionStarted",
+        "StepStarted",
+        "StepResultsReported",
+        "ExecutionPassed",
+        "ExecutionTimedOut",
+        "ExecutionRecovered",
+    ]
+    .contains(&event)
 }
 
 /// No step has two processes at once, whatever engine began them.

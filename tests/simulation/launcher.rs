@@ -120,11 +120,7 @@ impl Launcher for SimLauncher {
         });
         let count = self.marks.lock().unwrap().begin(mark, Arc::clone(&process));
         let code = if is_early { 1 } else { i32::try_from(number(exit)).unwrap() };
-        let control = SimControl {
-            process,
-            code,
-            signalled: Arc::new(watch::channel(false).0),
-        };
+        let control = SimControl { process, code, signalled: Arc::new(watch::channel(false).0) };
         Ok(Process {
             pid: count,
             stdout: Box::new(std::io::Cursor::new(format!("{mark}\n").into_bytes())),

@@ -136,7 +136,8 @@ fn lose_engines(quarter: u64) {
     let deaths = deaths.borrow();
     eprintln!("{} worlds, {met} engines died or were cut off; at fault points: {deaths:?}", mine.len());
     if mine.len() as u64 >= SEEDS / 4 {
-        let rare: Vec<_> = Point::ALL.iter().filter(|point| deaths.get(point).is_none_or(|count| *count < 25)).collect();
+        let rare: Vec<_> =
+            Point::ALL.iter().filter(|point| deaths.get(point).is_none_or(|count| *count < 25)).collect();
         assert!(rare.is_empty(), "fault points at which too few engines died: {rare:?}");
     }
 }
@@ -174,7 +175,8 @@ fn catches(bug: Bug) -> Option<(u64, String)> {
         fault::plant(None);
         fault::watch(None);
         let panic = caught.err()?;
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
         Some((seed, text.unwrap_or_default()))
     })
 }

@@ -54,7 +54,8 @@ fn sim_step(case: usize, step: usize, random: &mut StdRng) -> Step {
     let exit = u32::from(random.random_bool(0.15));
     let fail_first = if random.random_bool(0.2) { random.random_range(1..3) } else { 0 };
     // Some take longer than a lease.
-    let takes = if random.random_bool(0.04) { random.random_range(30_000..150_000) } else { random.random_range(1..1_500_u32) };
+    let takes =
+        if random.random_bool(0.04) { random.random_range(30_000..150_000) } else { random.random_range(1..1_500_u32) };
     let argv = [
         "sim".to_owned(),
         format!("c{case}/s{step}"),

@@ -142,12 +142,16 @@ impl World {
     }
 
     /// The same world with several engines, whose fates are drawn: they crash at appends, are killed, or cut off; on one
-    /// machine or several, with clocks that are off. The last one lives.
+    /// machine or several, with clocks that are off. The last ones live.
     pub fn with_fates(mut self) -> Self {
         let mut random = StdRng::seed_from_u64(self.seed ^ 0xfa7e);
         let count = random.random_range(1..4);
         let mut lives: Vec<Life> = (0..count).map(|number| life(&mut random, number)).collect();
         lives.push(Life { fate: Fate::Lives, ..life(&mut random, count) });
+        if random.random_bool(0.3) {
+            // Two come at once, and want to recover the same.
+            lives.push(Life { fate: Fate::Lives, ..life(&mut random, count) });
+        }
         self.lives = lives;
         if random.random_bool(0.15) {
             self = self.cancelled_by_another();
@@ -331,7 +335,12 @@ fn at_a_point(random: &mut StdRng, number: u64) -> Fate {
     let point = all[random.random_range(0..all.len())];
     let is_frequent = matches!(
         point,
-        Point::BeforeAppend | Point::AfterAppend | Point::StepRecorded | Point::StepEnded | Point::LeaseRenewal | Point::Sweep
+        Point::BeforeAppend
+            | Point::AfterAppend
+            | Point::StepRecorded
+            | Point::StepEnded
+            | Point::LeaseRenewal
+            | Point::Sweep
     );
     Fate::Point(point, if is_frequent { random.random_range(1..4) } else { 1 })
 }

@@ -120,7 +120,10 @@ impl Histories {
             return to.commits;
         }
         let worker = WorkerId(self.id());
-        self.commit(&mut to, vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into()]);
+        self.commit(
+            &mut to,
+            vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into()],
+        );
         for attempt in 1..=3 {
             let will_retry = attempt < 3;
             if self.attempt(&mut to, suite, case, attempt, will_retry) {
@@ -187,7 +190,13 @@ impl Histories {
         let lost = ExecutionInterrupted { reason: InterruptReason::WorkerDied, interruption: 1, epoch: 1 };
         self.commit(to, vec![lost.into()]);
         let worker = WorkerId(self.id());
-        self.commit(to, vec![ExecutionClaimed { worker, epoch: 2 }.into(), ExecutionRecovered { next_step, restarts: false, spent_ms: 0 }.into()]);
+        self.commit(
+            to,
+            vec![
+                ExecutionClaimed { worker, epoch: 2 }.into(),
+                ExecutionRecovered { next_step, restarts: false, spent_ms: 0 }.into(),
+            ],
+        );
     }
 
     fn report(&mut self, to: &mut Writer, run: &StepRun, suite: &str, case: &str) {
@@ -250,7 +259,11 @@ impl Histories {
         let start = ExecutionStarted { attempt: 1, content: Erasable::Kept(StartContent::default()) };
         self.commit(
             &mut to,
-            vec![ExecutionReady { parent_epoch: None }.into(), ExecutionClaimed { worker, epoch: 1 }.into(), start.into()],
+            vec![
+                ExecutionReady { parent_epoch: None }.into(),
+                ExecutionClaimed { worker, epoch: 1 }.into(),
+                start.into(),
+            ],
         );
         let mut order = std::mem::take(&mut to.commits);
         let mut streams: Vec<_> = (0..cases)

@@ -143,7 +143,8 @@ impl<'a> Arena<'a> {
 
     fn processes(&self) -> usize {
         let wanted = format!("{MARK}={}", self.mark);
-        let numbers = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let numbers =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let is_ours = |pid: &u32| {
             let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environ.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
@@ -202,7 +203,8 @@ impl<'a> Arena<'a> {
     fn check_log(&mut self, found: &mut Found) {
         let (_, out, _) = self.ask(&["events", "--json", "--after", &self.seen.to_string()]);
         let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        self.seen = events.last().map_or(self.seen, |event| usize::try_from(event["position"].as_u64().unwrap()).unwrap());
+        self.seen =
+            events.last().map_or(self.seen, |event| usize::try_from(event["position"].as_u64().unwrap()).unwrap());
         let mut started: BTreeMap<String, usize> = BTreeMap::new();
         let mut ended: BTreeMap<String, usize> = BTreeMap::new();
         let mut begun_for_sure: BTreeMap<String, usize> = BTreeMap::new();
@@ -241,11 +243,19 @@ impl<'a> Arena<'a> {
         std::fs::write(self.folder.join("marks"), "").unwrap();
         for (mark, count) in &begun {
             let known = started.get(mark).copied().unwrap_or(0);
-            found.note(|it| &mut it.lost, count.saturating_sub(known), || format!("{mark} began {count} times, the log has {known}"));
+            found.note(
+                |it| &mut it.lost,
+                count.saturating_sub(known),
+                || format!("{mark} began {count} times, the log has {known}"),
+            );
         }
         for (mark, count) in &begun_for_sure {
             let really = begun.get(mark).copied().unwrap_or(0);
-            found.note(|it| &mut it.doubled, count.saturating_sub(really), || format!("{mark} ended {count} times, and began {really}"));
+            found.note(
+                |it| &mut it.doubled,
+                count.saturating_sub(really),
+                || format!("{mark} ended {count} times, and began {really}"),
+            );
         }
         for (run, count) in &runs {
             found.note(|it| &mut it.doubled, count - 1, || format!("{run} stands {count} times in the log"));
@@ -255,9 +265,11 @@ impl<'a> Arena<'a> {
         for (execution, label) in &labels {
             let wanted = VERDICTS.iter().find(|(name, _)| name == label).map(|(_, verdict)| *verdict);
             let is_so = last.get(execution).map(String::as_str) == wanted;
-            found.note(|it| &mut it.wrong_verdicts, usize::from(!is_so), || {
-                format!("{label} ({execution}) came to {:?}, not {wanted:?}", last.get(execution))
-            });
+            found.note(
+                |it| &mut it.wrong_verdicts,
+                usize::from(!is_so),
+                || format!("{label} ({execution}) came to {:?}, not {wanted:?}", last.get(execution)),
+            );
         }
     }
 

@@ -12,7 +12,7 @@ use testledger_schemas::plan::{Case, Resume, Retries};
 use tokio::time::Instant;
 
 use crate::engine::attempt::{Acted, Attempt, Due};
-use crate::engine::case::AttemptEnd;
+use crate::engine::case::{AttemptEnd, Grant};
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::past::Past;
@@ -32,8 +32,7 @@ pub async fn resume(
     case: &Case,
     execution: &mut Execution,
     stop: &Stop,
-    parent_epoch: Option<u64>,
-    granted: Instant,
+    grant: Grant,
 ) -> Result<AttemptEnd, ExecutionError> {
     let past = Past::read(&*engine.journal.log, execution.id()).await?;
     fault::reached(Point::PastRead, engine.journal.worker).await;
@@ -48,7 +47,7 @@ pub async fn resume(
     let is_here = past.host.as_ref() == Some(&engine.place.host) || case.resume == Resume::Anywhere;
     let restarts = !must_end && (state.restarting || !is_here || captures.is_none());
     let number = state.attempt + u32::from(restarts);
-    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, parent_epoch, granted);
+    let mut attempt = Attempt::new(engine, plan, case, execution, stop, number, grant);
     let due = if restarts {
         attempt.begin_anew(spent_ms).await?
     } else {

@@ -103,7 +103,12 @@ impl Handle {
     pub(super) async fn start_sequencer(&self) {
         let start = || async {
             let dice = self.dice.sibling(SEQUENCER_SEED ^ self.seed);
-            drop(tokio::spawn(follow::follow(Arc::clone(&self.durable), Arc::clone(&self.news), dice, self.stop.clone())));
+            drop(tokio::spawn(follow::follow(
+                Arc::clone(&self.durable),
+                Arc::clone(&self.news),
+                dice,
+                self.stop.clone(),
+            )));
         };
         self.sequencing.get_or_init(start).await;
     }

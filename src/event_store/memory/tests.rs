@@ -24,7 +24,8 @@ fn commits(ids: &SeededIds, count: usize) -> Vec<Commit> {
             correlation_id: None,
             causation_id: None,
         };
-        let event = RecordedEvent::write(ids.event_id(), ids.nonce(), &ExecutionReady { parent_epoch: None }.into()).unwrap();
+        let event =
+            RecordedEvent::write(ids.event_id(), ids.nonce(), &ExecutionReady { parent_epoch: None }.into()).unwrap();
         let commit = Commit::seal(ExecutionId(Uuid::nil()).into(), head, envelope, vec![event]).unwrap();
         head = commit.head();
         commit

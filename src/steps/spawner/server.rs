@@ -72,7 +72,16 @@ impl Server {
         let (alive_seen, alive) = io::pipe()?;
         write(&engine, &[READY])?;
         let (engine, alive) = (Some(engine), Some(alive));
-        Ok(Self { engine, signals, alive, alive_seen, keepers: HashSet::new(), strays: false, timer: None, held: vec![] })
+        Ok(Self {
+            engine,
+            signals,
+            alive,
+            alive_seen,
+            keepers: HashSet::new(),
+            strays: false,
+            timer: None,
+            held: vec![],
+        })
     }
 
     /// Serves until the engine is gone and nothing is left; in a forked keeper, returns what it is to keep.

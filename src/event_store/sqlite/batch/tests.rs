@@ -52,7 +52,11 @@ fn a_full_disk_takes_the_whole_batch_back_and_what_was_sent_again_is_there_once(
     let connection = file.open_writer().unwrap();
     let mut known = Known::default();
     let small = commit(1, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into());
-    let stale = commit(3, StreamHead { version: 7, number: 7, ..StreamHead::EMPTY }, ExecutionReady { parent_epoch: None }.into());
+    let stale = commit(
+        3,
+        StreamHead { version: 7, number: 7, ..StreamHead::EMPTY },
+        ExecutionReady { parent_epoch: None }.into(),
+    );
     let batch = [small.clone(), large(2), stale.clone()];
     // SQLite answers SQLITE_FULL at this many pages, as on a full disk.
     connection.query_row("PRAGMA max_page_count = 30", [], |_| Ok(())).unwrap();
@@ -78,8 +82,10 @@ fn a_stream_that_cannot_be_read_fails_alone() {
     let first = commit(1, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into());
     assert!(write_all(&file, &connection, &mut Known::default(), std::slice::from_ref(&first))[0].is_ok());
     connection.execute("UPDATE commits SET json = '{}'", []).unwrap();
-    let next =
-        [commit(1, first.head(), ExecutionReady { parent_epoch: None }.into()), commit(2, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into())];
+    let next = [
+        commit(1, first.head(), ExecutionReady { parent_epoch: None }.into()),
+        commit(2, StreamHead::EMPTY, ExecutionReady { parent_epoch: None }.into()),
+    ];
     let answers = write_all(&file, &connection, &mut Known::default(), &next);
     assert!(matches!(answers[0], Err(AppendError::Store(StoreError::Damaged(_)))), "{answers:?}");
     assert!(answers[1].is_ok(), "{answers:?}");
