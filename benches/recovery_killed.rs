@@ -15,6 +15,8 @@ use kills::Found;
 
 /// When the blows fall.
 const SEED: u64 = 20_261_127;
+/// So often the suite of 200 cases is killed on its way.
+const LONG_KILLS: usize = 10;
 /// The least number of appends that the plan makes.
 const APPENDS: usize = 30;
 
@@ -36,6 +38,18 @@ fn main() -> ExitCode {
         let (appends, found) = kills::at_each_append(program, folder.path(), for_appends, APPENDS);
         show.figure(&format!("recovery_appends_{name}"), appends, format!(">={APPENDS}"), appends >= APPENDS);
         figures(&mut show, &format!("recovery_at_appends_{name}"), &found, 2 * appends);
+    }
+    let third = runtime.block_on(test_servers::fresh_database()).unwrap();
+    for (name, store) in [("sqlite", None), ("mongodb", Some(third.uri()))] {
+        let folder = tempfile::tempdir().unwrap();
+        let (calm, killed, interruptions) = kills::long_suite(program, folder.path(), store, LONG_KILLS, SEED);
+        let differences = usize::from(calm.verdicts != killed.verdicts)
+            + calm.steps.iter().filter(|(step, outcome)| killed.steps.get(*step) != Some(*outcome)).count()
+            + killed.steps.keys().filter(|step| !calm.steps.contains_key(*step)).count();
+        show.figure(&format!("recovery_suite_{name}_kills"), LONG_KILLS, LONG_KILLS, true);
+        show.figure(&format!("recovery_suite_{name}_steps"), killed.steps.len(), 2 * kills::LONG_CASES, true);
+        show.figure(&format!("recovery_suite_{name}_differences"), differences, 0, differences == 0);
+        show.figure(&format!("recovery_suite_{name}_interruptions"), interruptions, "reported", true);
     }
     show.end()
 }
