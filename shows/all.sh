@@ -19,11 +19,14 @@ shows=(
     long-stream torture-sqlite tamper-sqlite fuzz-inputs
     append-mongodb ordering-mongodb torture-mongodb history-mongodb tamper-mongodb
     projecting-killed projections-million projections-visible projections-blows flaky-windows
+    resources recovery-time recovery-nodes simulation recovery-killed
 )
 command_of() {
     case $1 in
         flaky-rules | thousand-cases | published-suites) echo "shows/$1.sh" ;;
         thousand-cases-mongodb | published-suites-mongodb) echo "env STORE=mongodb shows/${1%-mongodb}.sh" ;;
+        resources | simulation) echo "shows/$1.sh" ;;
+        recovery-killed) echo "cargo bench --quiet --features faults --bench recovery_killed" ;;
         run-examples) echo "env WITH_TESTS=1 shows/run-examples.sh" ;;
         *) echo "cargo bench --quiet --bench ${1//-/_}" ;;
     esac
