@@ -16,7 +16,7 @@ use support::{all_pages, check_whole, commit};
 use test_servers::ReplicaSet;
 use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger::event_store::patient::PatientLog;
-use testledger::event_store::{AppendError, EventLog, SharedLog};
+use testledger::event_store::{AppendError, SharedLog};
 use testledger::ports::ids::{Ids, RandomIds};
 use testledger_schemas::commit::{CommitId, StreamHead};
 use testledger_schemas::hash::Hash;
@@ -55,7 +55,7 @@ async fn measure(show: &mut show::Show, faults: usize) {
     let mut set = ReplicaSet::start(3).await.unwrap();
     let address = MongoAddress::parse(&set.uri("faults")).await.unwrap();
     let inner: SharedLog = MongoLog::open(MongoStore::connect(address).await.unwrap()).await.unwrap();
-    let log = PatientLog::new(Arc::clone(&inner), Duration::from_secs(300));
+    let log: SharedLog = PatientLog::new(Arc::clone(&inner), Duration::from_secs(300));
     let (seen, stop) = (Arc::new(Mutex::new(Seen::default())), CancellationToken::new());
     let writers: Vec<_> =
         (0..WRITERS).map(|_| tokio::spawn(write(Arc::clone(&log), Arc::clone(&seen), stop.clone()))).collect();
