@@ -1,6 +1,6 @@
 //! Open work: what the stored views hold as open, and what the log has of which they do not know yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use testledger_schemas::ids::ExecutionId;
 use testledger_schemas::{ExecutionStatus, Hash};
@@ -14,15 +14,23 @@ use crate::views::{ViewError, Views};
 /// The open work of one log, call by call.
 pub struct OpenWork {
     views: Views,
-    /// The place in the log up to which everything was named; none before the first call.
-    place: Mutex<Option<Subscription>>,
+    place: Mutex<Place>,
+}
+
+/// How far the log was gone through.
+#[derive(Default)]
+struct Place {
+    /// Where it goes on; none before the first call.
+    pages: Option<Subscription>,
+    /// The root of each execution that was met: of each, one commit is read.
+    roots: HashMap<ExecutionId, ExecutionId>,
 }
 
 impl OpenWork {
     /// The open work of these views' log.
     #[must_use]
     pub fn of(views: Views) -> Self {
-        Self { views, place: Mutex::new(None) }
+        Self { views, place: Mutex::default() }
     }
 
     /// At first the root executions that are open or have open cases: by the stored views at their checkpoint, and every one
@@ -34,12 +42,12 @@ impl OpenWork {
     pub async fn news(&self) -> Result<BTreeSet<ExecutionId>, ViewError> {
         let mut place = self.place.lock().await;
         let mut roots = BTreeSet::new();
-        let mut pages = match place.take() {
+        let mut pages = match place.pages.take() {
             Some(pages) => pages,
             None => self.views.open_at_checkpoint(&mut roots).await?,
         };
-        self.views.mentioned(&mut pages, &mut roots).await?;
-        *place = Some(pages);
+        self.views.mentioned(&mut pages, &mut place.roots, &mut roots).await?;
+        place.pages = Some(pages);
         Ok(roots)
     }
 }
@@ -79,15 +87,29 @@ impl Views {
         }
     }
 
-    async fn mentioned(&self, pages: &mut Subscription, roots: &mut BTreeSet<ExecutionId>) -> Result<(), StoreError> {
+    async fn mentioned(
+        &self,
+        pages: &mut Subscription,
+        known: &mut HashMap<ExecutionId, ExecutionId>,
+        roots: &mut BTreeSet<ExecutionId>,
+    ) -> Result<(), StoreError> {
         while let Some(page) = pages.next(&*self.log).await? {
-            let of_executions = page.entries.iter().map(|entry| entry.commit);
-            let ids: Vec<_> = of_executions.filter(|commit| commit.stream.execution().is_some()).collect();
-            for chunk in ids.chunks(COMMITS_AT_ONCE) {
-                for (id, commit) in chunk.iter().zip(read_each(&*self.log, chunk).await?) {
+            let commits = page.entries.iter().map(|entry| entry.commit);
+            let executions = commits.filter_map(|commit| Some((commit.stream.execution()?, commit)));
+            let mut unknown = BTreeMap::new();
+            for (execution, commit) in executions {
+                match known.get(&execution) {
+                    Some(root) => drop(roots.insert(*root)),
+                    None => drop(unknown.insert(execution, commit)),
+                }
+            }
+            let (executions, ids): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
+            for (executions, ids) in executions.chunks(COMMITS_AT_ONCE).zip(ids.chunks(COMMITS_AT_ONCE)) {
+                for (execution, commit) in executions.iter().zip(read_each(&*self.log, ids).await?) {
                     // What cannot be read is at least looked at by itself.
-                    let root = commit.ok().flatten().and_then(|commit| commit.correlation_id);
-                    roots.extend(root.or(id.stream.execution()));
+                    let root = commit.ok().flatten().and_then(|commit| commit.correlation_id).unwrap_or(*execution);
+                    known.insert(*execution, root);
+                    roots.insert(root);
                 }
             }
         }
