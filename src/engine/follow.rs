@@ -38,9 +38,8 @@ pub async fn until_released(
     execution: &mut Execution,
     stop: &Stop,
 ) -> Result<Followed, ExecutionError> {
-    let mut head = engine.journal.log.head();
     loop {
-        head.mark_unchanged();
+        let more = engine.watched.more();
         execution.refresh().await?;
         if execution.state().is_final() {
             return Ok(Followed::Over);
@@ -66,7 +65,7 @@ pub async fn until_released(
         tokio::select! {
             biased;
             () = stop.token().cancelled(), if !is_cancelled => {}
-            changed = head.changed() => if changed.is_err() { return Ok(Followed::GivenUp) },
+            () = more => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }

@@ -102,7 +102,8 @@ impl Engine {
     pub async fn look_at(&self, root: ExecutionId) -> Result<Found, ExecutionError> {
         let mut found = look_at(&self.journal, &self.fates, root).await?;
         let own = self.worker();
-        if found.plight == Plight::InHands(own) && !self.has(root) {
+        let is_claimed = found.execution.state().claim.is_some();
+        if found.plight == Plight::InHands(own) && is_claimed && !self.has(root) {
             // It has dropped it: the store was away for too long, say.
             found.plight = Plight::Abandoned { worker: Some(own), reason: InterruptReason::WorkerDied };
         }

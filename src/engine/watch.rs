@@ -7,6 +7,8 @@ use std::time::Duration;
 use testledger_schemas::commit::CommitId;
 use testledger_schemas::event::CancelReason;
 use testledger_schemas::{Event, ExecutionId};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::engine::journal::SharedJournal;
 use crate::engine::stop::Stop;
@@ -18,7 +20,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The executions that run here, with what stops each: one may be run, and followed, at the same time.
 #[derive(Default)]
-pub struct Watched(Mutex<BTreeMap<ExecutionId, Vec<(u64, Stop)>>>);
+pub struct Watched {
+    stops: Mutex<BTreeMap<ExecutionId, Vec<(u64, Stop)>>>,
+    /// Told of every page that was looked through. Those who wait are woken in their order.
+    news: Notify,
+}
 
 /// Ends the watch of one execution when it is dropped.
 pub struct Watch {
@@ -29,7 +35,7 @@ pub struct Watch {
 
 impl Watched {
     fn all(&self) -> MutexGuard<'_, BTreeMap<ExecutionId, Vec<(u64, Stop)>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches an execution until the answer is dropped.
@@ -51,6 +57,11 @@ impl Watched {
     #[must_use]
     pub fn is_shared(&self, execution: ExecutionId) -> bool {
         self.all().get(&execution).is_some_and(|stops| stops.len() > 1)
+    }
+
+    /// Resolves with the next page that is looked through after this call.
+    pub fn more(&self) -> Notified<'_> {
+        self.news.notified()
     }
 
     /// Stops whatever runs or follows it.
@@ -103,6 +114,7 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, pages: &mut Subscr
             .filter(|commit| commit.stream.execution().is_some_and(|id| watched.has(id)))
             .collect();
         if foreign.is_empty() {
+            watched.news.notify_waiters();
             continue;
         }
         let commits = match journal.log.read_commits(&foreign).await {
@@ -121,6 +133,7 @@ async fn catch_up(journal: &SharedJournal, watched: &Watched, pages: &mut Subscr
                 }
             }
         }
+        watched.news.notify_waiters();
     }
     Ok(())
 }
