@@ -96,7 +96,7 @@ impl From<ExecutionError> for Failure {
             }
             ExecutionError::Refused { refusal: Refusal::RequestConflict, .. } => Exit::Usage,
             ExecutionError::Unreadable { .. } | ExecutionError::PlanMissing(_) => Exit::LogIntegrity,
-            ExecutionError::Timeout { .. } => Exit::StoreUnavailable,
+            ExecutionError::Timeout { .. } | ExecutionError::LeaseLost => Exit::StoreUnavailable,
             ExecutionError::ResourceAllocation(_)
             | ExecutionError::StepExecution { .. }
             | ExecutionError::StateTransition(_)

@@ -295,10 +295,11 @@ impl Running {
     /// engine is alive), then the log.
     pub async fn stop(self) {
         self.spawner.close().await;
-        if let Err(error) = self.engine.shut_down().await {
-            tracing::warn!(%error, "the engine's end is not recorded");
+        match self.engine.shut_down().await {
+            Ok(_) => self.engine.give_up_lease().await,
+            // The lease stays: its free lock proves the end that the log does not know of.
+            Err(error) => tracing::warn!(%error, "the engine's end is not recorded"),
         }
-        self.engine.give_up_lease().await;
         if let Some(projecting) = self.projecting {
             projecting.end().await;
         }

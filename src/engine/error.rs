@@ -55,9 +55,15 @@ pub enum ExecutionError {
     /// The plan of an execution is not where the log says.
     #[error("the plan {0} is missing from the artifacts, or cannot be read")]
     PlanMissing(testledger_schemas::Hash),
-    /// This engine may not work any more: its lease has run out, or the process that starts its commands is gone.
+    /// This engine may not work any more: the process that starts its commands is gone, or others have what it had.
     #[error("this engine can go on with nothing: {0}. What it had begun can be recovered (`testledger recover`)")]
     WorkerLost(String),
+    /// The lease of this engine has run out, or another engine has declared it lost.
+    #[error(
+        "the lease of this engine has run out (the store was away, or this process stood still): it can go on with nothing. \
+         What it had begun can be recovered (`testledger recover`)"
+    )]
+    LeaseLost,
     /// A bug of this program.
     #[error("internal error: {0}")]
     Internal(String),

@@ -220,7 +220,7 @@ impl Journal {
 /// Why an engine that lost its lease says nothing more.
 #[must_use]
 pub fn lost() -> ExecutionError {
-    ExecutionError::WorkerLost("its lease has run out, or another engine has declared it lost".to_owned())
+    ExecutionError::LeaseLost
 }
 
 #[cfg(test)]

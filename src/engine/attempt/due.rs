@@ -14,6 +14,7 @@ use crate::engine::attempt::Attempt;
 use crate::engine::error::ExecutionError;
 use crate::engine::overhead::{Moments, TimedLauncher};
 use crate::engine::{journal, record};
+use crate::event_store::StoreError;
 use crate::ports::fault::{self, Point};
 use crate::steps::context::OutputLimits;
 use crate::steps::prepare::{Prepared, prepare};
@@ -66,8 +67,8 @@ impl<'a> Attempt<'a> {
     /// Carries out a step, and notes what the engine cost until it was spawned.
     ///
     /// # Errors
-    /// [`ExecutionError::WorkerLost`] if this engine may not work any more: what became of the step is not known then,
-    /// and nothing may be said of it.
+    /// [`ExecutionError::WorkerLost`] if this engine may not work any more, [`ExecutionError::Store`] if what the step printed
+    /// cannot be kept: what became of the step is not known then, and nothing may be said of it.
     pub(super) async fn carry_out(&mut self, due: &Due<'_>) -> Result<StepEnd, ExecutionError> {
         fault::reached(Point::StepRecorded, self.engine.journal.worker).await;
         let began = Instant::now();
@@ -90,7 +91,12 @@ impl<'a> Attempt<'a> {
         let spawned = self.moments.spawned().unwrap_or(began);
         self.start_overhead.get_or_insert(spawned.saturating_duration_since(self.granted));
         if let Some(error) = end.error.as_ref().filter(|error| error.kind == ErrorKind::Infrastructure) {
-            return Err(self.engine.is_lost_for(&error.message));
+            // Without its spawner this engine is lost; else it was the store that could not keep what was printed.
+            return Err(if self.engine.launcher.is_lost() {
+                self.engine.is_lost_for(&error.message)
+            } else {
+                StoreError::Unavailable(error.message.clone()).into()
+            });
         }
         Ok(within_capture_limit(end))
     }

@@ -115,9 +115,9 @@ impl Leases for MongoLeases {
     }
 
     async fn give_up(&self, worker: WorkerId) -> Result<(), StoreError> {
-        self.here.give_up(worker).await?;
         let workers = self.store.collection(WORKERS);
         let giving = async move { workers.delete_one(doc! { "_id": worker.to_string() }).await };
-        self.store.ask(giving).await.map(drop)
+        self.store.ask(giving).await?;
+        self.here.give_up(worker).await
     }
 }

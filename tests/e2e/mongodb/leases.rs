@@ -27,8 +27,8 @@ fn a_stopped_engine_loses_its_processes_its_executions_and_its_say() {
     let told = recover.wait().expect(0).json();
     assert_eq!((&told["lost"], &told["status"]), (&"LEASE_EXPIRED".into(), &"PASSED".into()), "{told}");
     run.signal(Signal::SIGCONT);
-    let ended = run.wait().expect(70);
-    assert!(ended.err().contains("this engine can go on with nothing"), "{}", ended.all());
+    let ended = run.wait().expect(111);
+    assert!(ended.err().contains("the lease of this engine has run out"), "{}", ended.all());
     assert_eq!((lines(&place), place.status("s").as_str()), (3, "PASSED"));
     assert_eq!(place.events_of("ExecutionPassed").len(), 2, "the case and its suite, once each");
     place.no_process_is_left();
