@@ -39,6 +39,7 @@ fn a_store_that_stays_away_ends_the_run_and_its_processes() {
     wait_for(set.settle()).unwrap();
     place.verify();
     assert_eq!(place.status("s"), "RUNNING");
+    place.run(&["executions", "cancel", &place.id_of("s")]).expect(0);
     place.run(&["run", "--", "true"]).expect(0);
 }
 

@@ -21,14 +21,16 @@ fn a_stopped_engine_loses_its_processes_its_executions_and_its_say() {
     let recover = place.start(&["recover", "--wait", "60s", "--json"]);
     // It runs again only after the old one was ended.
     eventually("the step runs again", || (lines(&place) == 2).then_some(()));
-    let shells = place.processes().into_iter().filter(|(_, line)| line.contains("until [ -f go ]")).count();
-    assert_eq!(shells, 1, "{:?}", place.processes());
+    // A shell that is about to become its `sleep` still looks like the shell.
+    let shells = || place.processes().into_iter().filter(|(_, line)| line.contains("until [ -f go ]")).count();
+    eventually("the old one is gone", || (shells() == 1).then_some(()));
     place.file("go", "");
     let told = recover.wait().expect(0).json();
     assert_eq!((&told["lost"], &told["status"]), (&"LEASE_EXPIRED".into(), &"PASSED".into()), "{told}");
     run.signal(Signal::SIGCONT);
-    let ended = run.wait().expect(111);
-    assert!(ended.err().contains("the lease of this engine has run out"), "{}", ended.all());
+    // It meets the end of its lease first, or that of its spawner.
+    let ended = run.wait();
+    assert!([70, 111].contains(&ended.code()) && ended.err().contains("go on with nothing"), "{}", ended.all());
     assert_eq!((lines(&place), place.status("s").as_str()), (3, "PASSED"));
     assert_eq!(place.events_of("ExecutionPassed").len(), 2, "the case and its suite, once each");
     place.no_process_is_left();
