@@ -38,7 +38,7 @@ pub enum Command {
     ///
     /// Finished steps do not run again; a step that had begun is recorded as interrupted and, unless the plan says
     /// `on_interrupt: fail`, runs again. `run` does the same beside its own work. Exit codes: 0, nothing was abandoned, or
-    /// everything that was has passed; 100, something did not pass; 75, something could not be recovered here and now.
+    /// everything that was has passed, or was to be cancelled; 100, something did not pass; 75, something could not be recovered here and now.
     Recover(RecoverArgs),
     /// Look at executions, cancel them, run them again
     #[command(subcommand)]

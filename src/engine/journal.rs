@@ -156,7 +156,7 @@ impl Journal {
     /// A conflict, or [`ExecutionError`] once the store's patience is used up.
     pub async fn append(&self, place: Place, events: Vec<Event>) -> Result<Appended, AppendRefused> {
         if self.lost.is_cancelled() && place.stream.execution().is_some() {
-            return Err(lost().into());
+            return Err(ExecutionError::LeaseLost.into());
         }
         let commit = self.seal(place, &events)?;
         let (head, recorded_at) = (commit.head(), commit.recorded_at);
@@ -215,12 +215,6 @@ impl Journal {
         }
         Ok(self.log.last_page().await?)
     }
-}
-
-/// Why an engine that lost its lease says nothing more.
-#[must_use]
-pub fn lost() -> ExecutionError {
-    ExecutionError::LeaseLost
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ struct Sweep {
     open: BTreeMap<ExecutionId, Option<WorkerId>>,
     /// What cannot be recovered here, and was told.
     left: BTreeSet<ExecutionId>,
-    tasks: JoinSet<()>,
+    /// What is being recovered; each ends with what is to be left, if it cannot be helped.
+    tasks: JoinSet<Option<ExecutionId>>,
 }
 
 impl Sweep {
@@ -90,7 +91,9 @@ impl Sweep {
     }
 
     async fn once(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
+        while let Some(ended) = self.tasks.try_join_next() {
+            self.left.extend(ended.ok().flatten());
+        }
         fault::reached(Point::Sweep, self.engine.journal.worker).await;
         if let Err(error) = self.look().await {
             tracing::warn!(%error, "the look for abandoned executions failed; it is repeated");
@@ -115,8 +118,8 @@ impl Sweep {
                     Plight::InHands(worker) => drop(self.open.insert(id, Some(worker))),
                     Plight::Abandoned { .. } => {
                         self.take(found).await?;
-                        // Whatever becomes of it is in the news.
-                        self.open.remove(&id);
+                        // Its own business from now on: looked at again if it drops it, because the store was away, say.
+                        self.open.insert(id, Some(self.engine.worker()));
                     }
                 }
             }
@@ -170,12 +173,24 @@ impl Sweep {
     }
 }
 
-async fn recover(engine: Arc<Engine>, mut execution: Execution, plan: Arc<Plan>, tell: Listener) {
+async fn recover(
+    engine: Arc<Engine>,
+    mut execution: Execution,
+    plan: Arc<Plan>,
+    tell: Listener,
+) -> Option<ExecutionId> {
     let id = execution.id();
     let was_over = execution.state().is_final();
     match engine.recover(&mut execution, &plan, &Stop::default()).await {
-        Ok(()) if was_over => {}
-        Ok(()) => tell(News::Recovered(id)),
-        Err(error) => tell(News::Left(id, error.to_string())),
+        Ok(()) if was_over => None,
+        Ok(()) => {
+            tell(News::Recovered(id));
+            None
+        }
+        Err(error) => {
+            tell(News::Left(id, error.to_string()));
+            // A store comes back; anything else would be the same the next time.
+            (!matches!(error, ExecutionError::Store(_))).then_some(id)
+        }
     }
 }

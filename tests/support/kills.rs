@@ -21,7 +21,6 @@ const PLAN: &str = r#"
 suite: killed
 services:
   - { id: web, run: "echo ready; exec sleep 600", ready: { log: ready } }
-defaults: { env: {} }
 cases:
   - id: plain
     matrix: { n: [1, 2, 3] }
@@ -111,7 +110,7 @@ pub struct Arena<'a> {
 impl<'a> Arena<'a> {
     /// Prepares a folder. `store` is a MongoDB address, or none for a SQLite file.
     pub fn new(program: &'a Path, folder: &'a Path, store: Option<&str>) -> Self {
-        std::fs::write(folder.join("plan.yaml"), PLAN.replace("defaults: { env: {} }\n", "")).unwrap();
+        std::fs::write(folder.join("plan.yaml"), PLAN).unwrap();
         let file = format!("sqlite:{}", folder.join("ledger.db").display());
         let store = store.map_or(file, str::to_owned);
         Self { program, folder, store, mark: uuid::Uuid::new_v4().to_string(), seen: 0 }

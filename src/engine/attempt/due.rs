@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::attempt::Attempt;
 use crate::engine::error::ExecutionError;
 use crate::engine::overhead::{Moments, TimedLauncher};
-use crate::engine::{journal, record};
+use crate::engine::record;
 use crate::event_store::StoreError;
 use crate::ports::fault::{self, Point};
 use crate::steps::context::OutputLimits;
@@ -80,7 +80,7 @@ impl<'a> Attempt<'a> {
                 let engine = self.engine;
                 tokio::select! {
                     biased;
-                    () = engine.journal.lost.cancelled() => return Err(journal::lost()),
+                    () = engine.journal.lost.cancelled() => return Err(ExecutionError::LeaseLost),
                     end = self.told_before_stopped(carry_out(prepared, &context), &cancel) => end,
                 }
             }
