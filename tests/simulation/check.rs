@@ -9,7 +9,8 @@ use testledger_schemas::ids::StreamId;
 use testledger_schemas::plan::{Action, Case, CommandLine, OnInterrupt};
 use testledger_schemas::{Commit, ExecutionId, ExecutionStatus, StepOutcome};
 
-use crate::world::{Run, World};
+use crate::remains::Run;
+use crate::world::World;
 
 /// The log is whole: chained, dense, lawful; what was told stands in it; nothing began that it does not know of.
 pub fn whole_log(run: &Run) {
@@ -23,6 +24,14 @@ pub fn whole_log(run: &Run) {
     }
     told_is_recorded(run, &streams);
     nothing_began_unrecorded(run, &streams);
+}
+
+/// Nothing that was there before has changed.
+pub fn begins_with(run: &Run, before: &[&Commit]) {
+    let now: BTreeMap<_, _> = run.commits.iter().map(|commit| (commit.id, commit.hash)).collect();
+    for commit in before {
+        assert_eq!(now.get(&commit.id), Some(&commit.hash), "{} is not as it was", commit.id);
+    }
 }
 
 fn pages_are_dense_and_chained(run: &Run) {

@@ -31,6 +31,9 @@ use tokio::time::Instant;
 use crate::fates::Fates;
 use crate::launcher::{SharedMarks, SimLauncher};
 
+/// When every world begins, in milliseconds since 1970.
+pub const BEGINNING_MS: i64 = 100_000_000;
+
 /// What becomes of an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
@@ -137,7 +140,7 @@ struct SkewedClock {
 impl Clock for SkewedClock {
     fn now(&self) -> Timestamp {
         let since = i64::try_from(self.began.elapsed().as_millis()).unwrap();
-        Timestamp::from_unix_ms(100_000_000 + self.off_ms + since)
+        Timestamp::from_unix_ms(BEGINNING_MS + self.off_ms + since)
     }
 }
 

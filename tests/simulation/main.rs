@@ -8,13 +8,16 @@ mod fates;
 mod launcher;
 mod life;
 mod plans;
+mod prefix;
+mod remains;
 mod world;
 
 use testledger::event_store::faults::CrashPoint;
 use testledger::ports::fault::{self, Bug, Point};
 
 use fates::Deaths;
-use world::{Run, World};
+use remains::Run;
+use world::World;
 
 /// How many worlds with engines that are lost run by default.
 const SEEDS: u64 = 10_000;
@@ -22,6 +25,8 @@ const SEEDS: u64 = 10_000;
 const CALM_SEEDS: u64 = 200;
 /// How many worlds are crashed at each of their appends.
 const CRASH_SEEDS: u64 = 100;
+/// How many worlds' logs are cut after each of their commits.
+const PREFIX_SEEDS: u64 = 25;
 
 fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -118,6 +123,26 @@ fn a_crash_at_any_append_is_recovered() {
     }
     eprintln!("{crashes} crashes planned, {hit} hit");
     assert!(hit * 10 >= crashes * 8, "too few of the {crashes} crashes were hit: {hit}");
+}
+
+#[test]
+fn every_prefix_of_a_log_is_recovered() {
+    let (mut logs, mut prefixes, mut longest) = (0, 0, 0);
+    for seed in seeds(PREFIX_SEEDS) {
+        // The engines of every other log are lost themselves.
+        let world = if seed % 2 == 0 { World::of(seed).with_fates() } else { World::of(seed) };
+        let whole = world.run();
+        let commits = whole.in_order();
+        for count in 0..=commits.len() {
+            with_seed(seed, &format!("recovered from {count} of {} commits", commits.len()), || {
+                let run = world.recovered_from(&whole, count);
+                check_all(&world, &run);
+                check::begins_with(&run, &commits[..count]);
+            });
+        }
+        (logs, prefixes, longest) = (logs + 1, prefixes + commits.len() + 1, longest.max(commits.len()));
+    }
+    eprintln!("{logs} logs, {prefixes} prefixes recovered, the longest log has {longest} commits");
 }
 
 /// A quarter of the seeds: so they run side by side.

@@ -1,6 +1,6 @@
-//! One seed's world: a plan, a store with its faults, engines with their fates, and what is left of it all.
+//! One seed's world: a plan, a store with its faults, engines with their fates.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use testledger::ports::ids::SeededIds;
 use testledger::settings::Settings;
 use testledger_schemas::command::Command;
 use testledger_schemas::event::CancelReason;
-use testledger_schemas::{Commit, Event, ExecutionId, Hash, Page, Plan, StreamId, Timestamp};
+use testledger_schemas::{ExecutionId, Plan, StreamId, Timestamp};
 use tokio::time::Instant;
 
 use crate::fates::{Deaths, Fates};
-use crate::life::{Fate, Life, Shared, Started, Work};
+use crate::life::{BEGINNING_MS, Fate, Life, Shared, Started, Work};
 use crate::plans::plan;
+use crate::remains::Run;
 
 /// The longest that a world may take until everything has its end: virtual time.
 const END_OF_TIME: Duration = Duration::from_secs(4 * 3600);
@@ -31,51 +32,6 @@ const END_OF_TIME: Duration = Duration::from_secs(4 * 3600);
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// The lease of engines.
 const LEASE: Duration = Duration::from_secs(60);
-
-/// What is left of a world: the durable log, and what the outside saw of it.
-pub struct Run {
-    pub root: ExecutionId,
-    /// How many appends the first engine made.
-    pub appends: u64,
-    /// How many engines met their fate: died, or were cut off.
-    pub fates_met: u64,
-    pub pages: Vec<Page>,
-    /// Every durable commit, sequenced or not.
-    pub commits: Vec<Commit>,
-    /// What was told to listeners: only what the log had acknowledged.
-    pub told: Vec<(ExecutionId, Event)>,
-    /// How often each simulated command began.
-    pub begun: BTreeMap<String, u32>,
-    /// The commands that began while an earlier one of the same step was alive.
-    pub overlaps: Vec<String>,
-    /// The durable log itself.
-    pub truth: Arc<MemoryLog>,
-}
-
-impl Run {
-    /// Every commit in the order of the pages, with its time and its hash: the whole history in short.
-    pub fn history(&self) -> Vec<(String, Timestamp, Hash)> {
-        let by_id: BTreeMap<_, _> = self.commits.iter().map(|commit| (commit.id, commit)).collect();
-        let entries = self.pages.iter().flat_map(|page| &page.entries);
-        entries.map(|entry| by_id[&entry.commit]).map(|one| (one.id.to_string(), one.recorded_at, one.hash)).collect()
-    }
-}
-
-impl Run {
-    /// What happened, a line for each commit in the order of the pages.
-    pub fn story(&self) -> String {
-        let by_id: BTreeMap<_, _> = self.commits.iter().map(|commit| (commit.id, commit)).collect();
-        let entries = self.pages.iter().flat_map(|page| &page.entries);
-        let line = |commit: &Commit| {
-            let events: Vec<&str> = commit.events.iter().map(|event| event.type_name.as_str()).collect();
-            let worker = commit.worker.map(|worker| worker.to_string()[30..].to_owned()).unwrap_or_default();
-            let id = commit.id.to_string();
-            let short = format!("{}…{}", &id[..18], &id[id.len() - 13..]);
-            format!("{} {short} by {worker} {:?}: {}\n", commit.recorded_at, commit.claim_epoch, events.join(" "))
-        };
-        entries.map(|entry| line(by_id[&entry.commit])).collect()
-    }
-}
 
 /// The world of one seed.
 pub struct World {
@@ -99,7 +55,7 @@ pub struct Cancel {
     pub case: Option<usize>,
 }
 
-const UNDISTURBED: Life = Life { host: 0, is_proven: true, fate: Fate::Lives, clock_off_ms: 0 };
+pub const UNDISTURBED: Life = Life { host: 0, is_proven: true, fate: Fate::Lives, clock_off_ms: 0 };
 
 impl World {
     /// A world with one engine, to which nothing happens but what its store does.
@@ -188,7 +144,12 @@ impl World {
         run
     }
 
-    async fn run_here(&self, fates: Fates) -> Run {
+    pub fn root(&self) -> ExecutionId {
+        ExecutionId::for_key(&self.seed.to_string())
+    }
+
+    /// An empty log, and all that the engines of this world share.
+    pub fn shared(&self, fates: Fates) -> Shared {
         let settings = Settings {
             jobs: self.jobs,
             store_patience: Duration::from_secs(3600),
@@ -196,10 +157,9 @@ impl World {
             max_interruptions: 20,
             ..Settings::default()
         };
-        let truth = MemoryLog::with_faults(Faults { seed: self.seed, ..Faults::none() });
-        let shared = Shared {
+        Shared {
             seed: self.seed,
-            truth: Arc::clone(&truth),
+            truth: MemoryLog::with_faults(Faults { seed: self.seed, ..Faults::none() }),
             leases: MemoryLeases::new(),
             marks: Arc::default(),
             fates,
@@ -207,27 +167,30 @@ impl World {
             settings,
             faults: self.faults,
             began: Instant::now(),
-        };
-        let root = ExecutionId::for_key(&self.seed.to_string());
+        }
+    }
+
+    async fn run_here(&self, fates: Fates) -> Run {
+        let shared = self.shared(fates);
+        let truth = Arc::clone(&shared.truth);
+        let root = self.root();
         if let Some(cancel) = self.cancel {
             tokio::spawn(cancel_from_elsewhere(truth.reopen(), self.target(root, cancel), cancel.after, self.seed));
         }
         let (started, fates_met) = self.live(&shared).await;
-        let deadline = Instant::now() + END_OF_TIME;
-        let mut over = BTreeSet::new();
-        while self.is_begun_and_open(&truth, root, &mut over).await && Instant::now() < deadline {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        // Nobody can know of what was not asked for once the engine that was to ask is dead.
+        let may_begin = matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..) | Fate::Stopped(..));
+        self.let_end(&truth, may_begin).await;
         let log = Arc::clone(&started[0].log);
         if self.lives.len() == 1 {
             started.into_iter().next().unwrap().task.await.unwrap();
-            return self.remains(root, log.appends(), fates_met, &shared).await;
+            return Run::of(root, log.appends(), fates_met, &shared).await;
         }
         let appends = log.appends();
         for engine in &started {
             engine.task.abort();
         }
-        self.remains(root, appends, fates_met, &shared).await
+        Run::of(root, appends, fates_met, &shared).await
     }
 
     /// One engine after the other: each begins when the one before has met its fate, and some earlier.
@@ -272,8 +235,18 @@ impl World {
         (started, met)
     }
 
-    /// Whether something is open. What was never asked for is nobody's business.
-    async fn is_begun_and_open(&self, truth: &MemoryLog, root: ExecutionId, over: &mut BTreeSet<ExecutionId>) -> bool {
+    /// Waits until nothing is open, or time is at its end.
+    pub async fn let_end(&self, truth: &MemoryLog, may_begin: bool) {
+        let deadline = Instant::now() + END_OF_TIME;
+        let mut over = BTreeSet::new();
+        while self.is_open(truth, may_begin, &mut over).await && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Whether something is open, or may yet begin.
+    async fn is_open(&self, truth: &MemoryLog, may_begin: bool, over: &mut BTreeSet<ExecutionId>) -> bool {
+        let root = self.root();
         let children = self.plan.cases.iter().map(|case| ExecutionId::child_of(root, &case.id, &case.matrix));
         let mut open = false;
         for id in children.chain([root]) {
@@ -284,8 +257,7 @@ impl World {
             let commits = truth.read_stream(StreamId::from(id), 0, usize::MAX).await.unwrap();
             commits.iter().flat_map(|commit| &commit.events).for_each(|it| evolve(&mut state, &it.read().unwrap()));
             if id == root && state.status.is_none() {
-                // Nobody can know of it once the engine that was to ask for it is dead.
-                return matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..) | Fate::Stopped(..));
+                return may_begin;
             }
             if state.is_final() {
                 over.insert(id);
@@ -302,25 +274,6 @@ impl World {
     pub fn target(&self, root: ExecutionId, cancel: Cancel) -> ExecutionId {
         let case = cancel.case.map(|case| &self.plan.cases[case]);
         case.map_or(root, |case| ExecutionId::child_of(root, &case.id, &case.matrix))
-    }
-
-    async fn remains(&self, root: ExecutionId, appends: u64, fates_met: u64, shared: &Shared) -> Run {
-        let durable = shared.truth.reopen();
-        // The sequencer of the reopened log starts with the first call, and seals what was not sealed yet.
-        durable.last_page().await.unwrap();
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        let mut pages = vec![];
-        while let Some(next) =
-            Some(durable.read_pages(pages.len() as u64, 1000).await.unwrap()).filter(|p| !p.is_empty())
-        {
-            pages.extend(next);
-        }
-        let scanned = durable.scan_commits(None, usize::MAX).await.unwrap();
-        let commits = scanned.into_iter().map(|raw| raw.commit.unwrap()).collect();
-        let told = shared.told.lock().unwrap().clone();
-        let marks = std::mem::take(&mut *shared.marks.lock().unwrap());
-        let (begun, overlaps) = (marks.begun, marks.overlaps);
-        Run { root, appends, fates_met, pages, commits, told, begun, overlaps, truth: durable }
     }
 }
 
@@ -370,7 +323,7 @@ async fn cancel_from_elsewhere(log: Arc<MemoryLog>, target: ExecutionId, after: 
     tokio::time::sleep(after).await;
     let journal = Arc::new(Journal {
         log: log.clone(),
-        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(100_000_000).plus_ms(ms(after)))),
+        clock: Arc::new(VirtualClock::starting_at(Timestamp::from_unix_ms(BEGINNING_MS).plus_ms(ms(after)))),
         ids: Arc::new(SeededIds::new(!seed)),
         actor: "somebody else".to_owned(),
         worker: None,

@@ -140,6 +140,11 @@ impl<'a> Arena<'a> {
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
+    /// Runs the plan to its end; its exit code.
+    pub fn run(&self) -> i32 {
+        self.ask(&["run", "plan.yaml", "--jobs", "3"]).0
+    }
+
     fn processes(&self) -> usize {
         let wanted = format!("{MARK}={}", self.mark);
         let numbers =

@@ -4,6 +4,7 @@ mod log;
 mod options;
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result, io};
 use crate::folder::Folder;
 use crate::mongod::Mongod;
+use crate::network::Cable;
 use crate::{guard, port};
 
 use log::Log;
@@ -32,7 +34,8 @@ pub(crate) const PORT_TRIES: u32 = 10;
 pub struct Node {
     child: Option<Child>,
     port: u16,
-    place: PathBuf,
+    files: PathBuf,
+    cable: Option<Cable>,
     binary: PathBuf,
     options: NodeOptions,
     /// Held for the data: removed with the last node in it.
@@ -45,16 +48,21 @@ impl Node {
     /// # Errors
     /// There is no `mongod`, or it does not start; its last words are in the error.
     pub async fn start(options: NodeOptions) -> Result<Self> {
-        Self::start_in(Arc::new(Folder::new()?), "node", options).await
+        Self::start_in(Arc::new(Folder::new()?), "node", options, None).await
     }
 
     /// The same in a folder that is shared with other nodes.
-    pub(crate) async fn start_in(folder: Arc<Folder>, name: &str, options: NodeOptions) -> Result<Self> {
+    pub(crate) async fn start_in(
+        folder: Arc<Folder>,
+        name: &str,
+        options: NodeOptions,
+        cable: Option<Cable>,
+    ) -> Result<Self> {
         let binary = tokio::task::spawn_blocking(Mongod::binary).await;
         let binary = binary.map_err(|error| io("look for mongod")(error.into()))??;
-        let place = folder.path().join(name);
-        fs::create_dir_all(place.join("data")).map_err(io("create the folder of a server"))?;
-        let mut node = Self { child: None, port: 0, place, binary, options, folder };
+        let files = folder.path().join(name);
+        fs::create_dir_all(files.join("data")).map_err(io("create the folder of a server"))?;
+        let mut node = Self { child: None, port: 0, files, cable, binary, options, folder };
         for _ in 0..PORT_TRIES {
             node.port = port::free()?;
             match node.begin().await {
@@ -70,6 +78,11 @@ impl Node {
         self.port
     }
 
+    /// Where it listens: on 127.0.0.1, or at the end of its cable.
+    pub(crate) fn place(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.cable.as_ref().map_or(Ipv4Addr::LOCALHOST, Cable::host), self.port)
+    }
+
     /// The process, while there is one.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
@@ -77,12 +90,12 @@ impl Node {
 
     /// The server's log, in JSON lines. It goes with the server.
     pub fn log_file(&self) -> PathBuf {
-        self.place.join("mongod.log")
+        self.files.join("mongod.log")
     }
 
     /// The address of a database on this server alone, whatever else its replica set has.
     pub fn uri(&self, database: &str) -> String {
-        format!("mongodb://127.0.0.1:{}/{database}?directConnection=true", self.port)
+        format!("mongodb://{}/{database}?directConnection=true", self.place())
     }
 
     /// Ends the process at once (SIGKILL) and reaps it. Nothing happens if it has ended already. Data and port are kept.
@@ -110,6 +123,27 @@ impl Node {
     /// There is no process.
     pub fn thaw(&self) -> Result<()> {
         self.signal(Signal::SIGCONT)
+    }
+
+    /// Pulls the server's cable.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(crate) fn cut_off(&self) -> Result<()> {
+        self.cable()?.pull()
+    }
+
+    /// Puts the server's cable in again.
+    ///
+    /// # Errors
+    /// It has none.
+    pub(crate) fn reconnect(&self) -> Result<()> {
+        self.cable()?.put_in()
+    }
+
+    fn cable(&self) -> Result<&Cable> {
+        let no_cable = || Error::Refused(format!("the server on port {} is in no network of its own", self.port));
+        self.cable.as_ref().ok_or_else(no_cable)
     }
 
     /// Starts the server again with its data, on its port; kills it first if it runs. Waits until it listens.
@@ -153,14 +187,17 @@ impl Node {
     }
 
     fn command(&self) -> Result<Command> {
-        let output = File::create(self.place.join("output.txt")).map_err(io("create a file for a server's output"))?;
+        let output = File::create(self.files.join("output.txt")).map_err(io("create a file for a server's output"))?;
         let errors = output.try_clone().map_err(io("share the file for a server's output"))?;
         let mut command = Command::new(&self.binary);
-        command.args(self.options.arguments(self.port)).arg("--dbpath").arg(self.place.join("data"));
-        command.arg("--logpath").arg(self.log_file()).current_dir(&self.place);
+        command.args(self.options.arguments(self.place())).arg("--dbpath").arg(self.files.join("data"));
+        command.arg("--logpath").arg(self.log_file()).current_dir(&self.files);
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         // Ctrl-C is for the tests: they end their servers themselves, after what still needs them.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        if let Some(cable) = &self.cable {
+            cable.attach(&mut command);
+        }
         Ok(command)
     }
 
@@ -168,7 +205,7 @@ impl Node {
         if status.code() == Some(PORT_TAKEN) {
             return Error::PortTaken(self.port);
         }
-        let output = fs::read_to_string(self.place.join("output.txt")).unwrap_or_default();
+        let output = fs::read_to_string(self.files.join("output.txt")).unwrap_or_default();
         let words = format!("{}{output}", log.last_lines());
         Error::Ended { binary: self.binary.clone(), status: status.to_string(), port: self.port, words }
     }

@@ -1,5 +1,7 @@
 //! How a server is started.
 
+use std::net::SocketAddrV4;
+
 use crate::replica_set::REPLICA_SET;
 
 /// The exit code of a `mongod` that cannot listen on its port.
@@ -45,11 +47,11 @@ impl NodeOptions {
     }
 
     /// All arguments but those that name files.
-    pub(crate) fn arguments(&self, port: u16) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            ["--bind_ip", "127.0.0.1", "--nounixsocket", "--logappend"].map(str::to_owned).into();
+    pub(crate) fn arguments(&self, place: SocketAddrV4) -> Vec<String> {
+        let mut arguments: Vec<String> = ["--nounixsocket", "--logappend"].map(str::to_owned).into();
         let mut option = |name: &str, value: &str| arguments.extend([name.to_owned(), value.to_owned()]);
-        option("--port", &port.to_string());
+        option("--bind_ip", &place.ip().to_string());
+        option("--port", &place.port().to_string());
         option("--wiredTigerCacheSizeGB", CACHE_GB);
         option("--wiredTigerEngineConfigString", JOURNAL);
         // No compression: what this server's version gets wrong in it (CVE-2025-14847) cannot be reached.

@@ -1,5 +1,6 @@
 //! Commands to one server.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use mongodb::Client;
@@ -22,14 +23,14 @@ const INITIATION_PATIENCE: Duration = Duration::from_secs(30);
 /// What a server answers to an initiation that has been done.
 const ALREADY_INITIALIZED: i32 = 23;
 
-/// What the server on this port answers to an administrative command.
+/// What the server at this place answers to an administrative command.
 ///
 /// # Errors
 /// It refuses, or does not answer in time.
-pub(crate) async fn run(port: u16, command: Document, patience: Duration) -> Result<Document> {
+pub(crate) async fn run(place: SocketAddrV4, command: Document, patience: Duration) -> Result<Document> {
     let name = command.keys().next().cloned().unwrap_or_default();
-    let what = format!("`{name}` to the server on port {port}");
-    let client = client(port, patience).map_err(driver(what.clone()))?;
+    let what = format!("`{name}` to the server at {place}");
+    let client = client(place, patience).map_err(driver(what.clone()))?;
     // The client of a server that is frozen would wait for ever.
     let answer = tokio::time::timeout(patience, client.database("admin").run_command(command)).await;
     client.shutdown().immediate(true).await;
@@ -40,9 +41,9 @@ pub(crate) async fn run(port: u16, command: Document, patience: Duration) -> Res
 }
 
 /// A client of this server alone. It needs no runtime but the one it is made on, and dies with it: make one for each use.
-pub(super) fn client(port: u16, patience: Duration) -> mongodb::error::Result<Client> {
+pub(super) fn client(place: SocketAddrV4, patience: Duration) -> mongodb::error::Result<Client> {
     let options = ClientOptions::builder()
-        .hosts(vec![ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: Some(port) }])
+        .hosts(vec![ServerAddress::Tcp { host: place.ip().to_string(), port: Some(place.port()) }])
         .direct_connection(true)
         .connect_timeout(patience)
         .server_selection_timeout(patience)
@@ -50,19 +51,20 @@ pub(super) fn client(port: u16, patience: Duration) -> mongodb::error::Result<Cl
     Client::with_options(options)
 }
 
-/// Makes a replica set of the servers on these ports. Nothing happens if it was one before.
+/// Makes a replica set of the servers at these places. Nothing happens if it was one before.
 ///
 /// # Errors
-/// The server refuses, or does not answer.
-pub(crate) async fn initiate(port: u16, ports: &[u16], journaled_majority: bool) -> Result<()> {
-    let members = (0..).zip(ports).map(|(id, port): (i32, _)| doc! { "_id": id, "host": format!("127.0.0.1:{port}") });
+/// There is none, or the first refuses, or does not answer.
+pub(crate) async fn initiate(places: &[SocketAddrV4], journaled_majority: bool) -> Result<()> {
+    let first = places.first().ok_or_else(|| Error::Refused("a replica set has one node or more".to_owned()))?;
+    let members = (0..).zip(places).map(|(id, place): (i32, _)| doc! { "_id": id, "host": place.to_string() });
     let configuration = doc! {
         "_id": REPLICA_SET,
         "members": members.map(Bson::from).collect::<Vec<_>>(),
         "writeConcernMajorityJournalDefault": journaled_majority,
         "settings": { "electionTimeoutMillis": ELECTION_TIMEOUT_MS, "heartbeatIntervalMillis": HEARTBEAT_MS, "heartbeatTimeoutSecs": HEARTBEAT_TIMEOUT_S },
     };
-    match run(port, doc! { "replSetInitiate": configuration }, INITIATION_PATIENCE).await {
+    match run(*first, doc! { "replSetInitiate": configuration }, INITIATION_PATIENCE).await {
         Err(Error::Driver { source, .. }) if code(&source) == Some(ALREADY_INITIALIZED) => Ok(()),
         other => other.map(drop),
     }
@@ -72,9 +74,9 @@ pub(crate) async fn initiate(port: u16, ports: &[u16], journaled_majority: bool)
 ///
 /// # Errors
 /// It does not become primary in time.
-pub(crate) async fn wait_for_alone(port: u16, patience: Duration) -> Result<()> {
+pub(crate) async fn wait_for_alone(place: SocketAddrV4, patience: Duration) -> Result<()> {
     let deadline = Deadline::after(patience);
-    while !takes_writes(port, ANSWER_PATIENCE).await {
+    while !takes_writes(place, ANSWER_PATIENCE).await {
         deadline.pause("a primary that takes writes").await?;
     }
     Ok(())
@@ -88,10 +90,10 @@ fn code(error: &mongodb::error::Error) -> Option<i32> {
 }
 
 /// Whether a majority acknowledges a write to this server. The write is a note in the oplog: it touches no collection.
-pub(super) async fn takes_writes(port: u16, patience: Duration) -> bool {
+pub(super) async fn takes_writes(place: SocketAddrV4, patience: Duration) -> bool {
     let patience_ms = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
     let concern = doc! { "w": "majority", "wtimeout": patience_ms };
     let note = doc! { "appendOplogNote": 1, "data": { "test": "servers" }, "writeConcern": concern };
-    let answer = run(port, note, patience * 2).await;
+    let answer = run(place, note, patience * 2).await;
     answer.is_ok_and(|answer| !answer.contains_key("writeConcernError"))
 }

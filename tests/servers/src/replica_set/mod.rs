@@ -4,6 +4,7 @@ mod admin;
 mod oplog;
 mod options;
 
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,12 +58,14 @@ impl ReplicaSet {
         let start = |at| {
             let folder = folder.clone();
             let node = options.node.clone();
-            async move { Node::start_in(folder, &format!("node-{at}"), node).await }
+            async move {
+                let cable = options.network.map(|network| network.cable(at)).transpose()?;
+                Node::start_in(folder, &format!("node-{at}"), node, cable).await
+            }
         };
         let set = Self { nodes: try_join_all((0..options.nodes).map(start)).await? };
-        let first = set.nodes.first().ok_or_else(|| Error::Refused("a replica set has one node or more".to_owned()))?;
-        let ports: Vec<u16> = set.nodes.iter().map(Node::port).collect();
-        initiate(first.port(), &ports, options.journaled_majority).await?;
+        let places: Vec<SocketAddrV4> = set.nodes.iter().map(Node::place).collect();
+        initiate(&places, options.journaled_majority).await?;
         set.settle().await?;
         Ok(set)
     }
@@ -74,7 +77,7 @@ impl ReplicaSet {
 
     /// The address of a database.
     pub fn uri(&self, database: &str) -> String {
-        let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        let hosts: Vec<String> = self.nodes.iter().map(|node| node.place().to_string()).collect();
         format!("mongodb://{}/{database}?replicaSet={REPLICA_SET}", hosts.join(","))
     }
 
@@ -86,7 +89,7 @@ impl ReplicaSet {
         let deadline = Deadline::after(ELECTION_PATIENCE);
         loop {
             match self.elected().await {
-                Some(primary) if admin::takes_writes(self.nodes[primary].port(), MAJORITY_PATIENCE).await => {
+                Some(primary) if admin::takes_writes(self.nodes[primary].place(), MAJORITY_PATIENCE).await => {
                     return Ok(primary);
                 }
                 Some(_) | None => deadline.pause("a primary that takes writes").await?,
@@ -95,7 +98,7 @@ impl ReplicaSet {
     }
 
     /// Waits until there is a primary that takes writes and every server that runs is in order, with a copy of the data.
-    /// A frozen server never is.
+    /// A frozen server never is, nor one that is cut off.
     ///
     /// # Errors
     /// They do not come in order.
@@ -151,6 +154,22 @@ impl ReplicaSet {
         self.node_mut(node)?.thaw()
     }
 
+    /// Cuts a node off from the others and from us: what is sent is lost, and no connection is told.
+    ///
+    /// # Errors
+    /// There is no such node, or the set is not [within](ReplicaSetOptions::within) a network of its own.
+    pub fn cut_off(&mut self, node: usize) -> Result<()> {
+        self.node_mut(node)?.cut_off()
+    }
+
+    /// Connects a node again that was cut off.
+    ///
+    /// # Errors
+    /// There is no such node, or the set is not [within](ReplicaSetOptions::within) a network of its own.
+    pub fn reconnect(&mut self, node: usize) -> Result<()> {
+        self.node_mut(node)?.reconnect()
+    }
+
     /// Makes the primary step down and says which node it was. Of three, another is elected; one alone is primary again
     /// a second later. A server whose secondaries do not catch up in time stays primary (on a busy machine they may be
     /// seconds behind) and is asked again.
@@ -166,7 +185,7 @@ impl ReplicaSet {
         };
         loop {
             let primary = self.primary().await?;
-            match run(self.nodes[primary].port(), command.clone(), MAJORITY_PATIENCE * 2).await {
+            match run(self.nodes[primary].place(), command.clone(), MAJORITY_PATIENCE * 2).await {
                 Ok(_) => return Ok(primary),
                 Err(refused) if refused.code() == Some(EXCEEDED_TIME_LIMIT) => {
                     deadline.pause("a secondary that catches up, so that the primary can step down").await?;
@@ -184,13 +203,13 @@ impl ReplicaSet {
     /// What every server that runs answers; `None` for one that was killed or does not answer.
     async fn ask_all(&self, command: &Document) -> Vec<Option<Document>> {
         let ask = |node: &Node| {
-            let port = node.pid().map(|_| node.port());
-            async move { run(port?, command.clone(), ANSWER_PATIENCE).await.ok() }
+            let place = node.pid().map(|_| node.place());
+            async move { run(place?, command.clone(), ANSWER_PATIENCE).await.ok() }
         };
         join_all(self.nodes.iter().map(ask)).await
     }
 
-    /// Who says that it is the primary. A primary that was frozen may believe so still: the one of the latest election is.
+    /// Who says that it is the primary. A primary that was frozen or cut off may believe so still: the one of the latest election is.
     async fn elected(&self) -> Option<usize> {
         let answers = self.ask_all(&doc! { "hello": 1 }).await;
         let primaries = answers.iter().enumerate().filter_map(|(at, answer)| {

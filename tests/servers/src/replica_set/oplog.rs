@@ -22,8 +22,8 @@ impl ReplicaSet {
     /// # Errors
     /// There is no primary, or the oplog is not cut in time.
     pub async fn overrun_oplog(&self) -> Result<()> {
-        let port = self.nodes[self.primary().await?].port();
-        let client = admin::client(port, MAJORITY_PATIENCE).map_err(driver("connect to the primary"))?;
+        let place = self.nodes[self.primary().await?].place();
+        let client = admin::client(place, MAJORITY_PATIENCE).map_err(driver("connect to the primary"))?;
         let overrun = overrun(&client).await;
         client.shutdown().immediate(true).await;
         overrun

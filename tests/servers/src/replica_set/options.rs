@@ -1,5 +1,6 @@
 //! How a replica set is started.
 
+use crate::network::Network;
 use crate::node::NodeOptions;
 
 /// The oplog of a set that is to be overrun, in MB: the least that the command line takes (the command that resizes it
@@ -13,12 +14,13 @@ pub struct ReplicaSetOptions {
     pub(super) nodes: usize,
     pub(super) node: NodeOptions,
     pub(super) journaled_majority: bool,
+    pub(super) network: Option<Network>,
 }
 
 impl ReplicaSetOptions {
     /// A set of so many servers, 1 or 3.
     pub fn new(nodes: usize) -> Self {
-        Self { nodes, node: NodeOptions::member(), journaled_majority: true }
+        Self { nodes, node: NodeOptions::member(), journaled_majority: true, network: None }
     }
 
     /// With an oplog of 1 MB that is cut every second, so that [`ReplicaSet::overrun_oplog`] takes little.
@@ -36,6 +38,13 @@ impl ReplicaSetOptions {
     #[must_use]
     pub fn unjournaled_majority(mut self) -> Self {
         self.journaled_majority = false;
+        self
+    }
+
+    /// With servers that can be cut off, each at a cable of its own.
+    #[must_use]
+    pub fn within(mut self, network: Network) -> Self {
+        self.network = Some(network);
         self
     }
 

@@ -4,6 +4,7 @@ mod process;
 mod state;
 
 use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -26,6 +27,11 @@ const TURN_PATIENCE: Duration = Duration::from_secs(120);
 const END_PATIENCE: Duration = Duration::from_secs(30);
 /// The database in the address that is printed.
 const DATABASE: &str = "testledger";
+
+/// Where the server listens.
+fn place(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+}
 
 /// A server in a folder, which may run or not.
 pub struct Services {
@@ -62,8 +68,8 @@ impl Services {
             state.write(&self.folder)?;
         }
         let port = state.port.ok_or_else(|| Error::Refused("a server without a port".to_owned()))?;
-        initiate(port, &[port], true).await?;
-        wait_for_alone(port, START_PATIENCE).await?;
+        initiate(&[place(port)], true).await?;
+        wait_for_alone(place(port), START_PATIENCE).await?;
         Ok(format!("mongodb://127.0.0.1:{port}/{DATABASE}?replicaSet={REPLICA_SET}"))
     }
 
@@ -123,7 +129,7 @@ impl Services {
         let words = self.folder.join("output.txt");
         let output = File::create(&words).map_err(io("create a file for the server's output"))?;
         let mut command = Command::new(&binary);
-        command.arg("--fork").args(NodeOptions::member().arguments(port)).arg("--dbpath").arg(self.data());
+        command.arg("--fork").args(NodeOptions::member().arguments(place(port))).arg("--dbpath").arg(self.data());
         command.arg("--logpath").arg(self.folder.join("mongod.log")).arg("--pidfilepath").arg(self.pid_file());
         command.stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
         let status = bounded::status(command, START_PATIENCE)?;
