@@ -86,20 +86,25 @@ figure descriptors_says "$(grep -ciE 'too many open files|descriptor|no room|una
     "$(is grep -qiE 'too many open files|descriptor|no room|unable to open' run.txt)"
 head -5 run.txt
 
-# --- memory is limited: the process ends in the middle, and is recovered
+# --- no memory is left: the process ends in the middle, and is recovered
+cp plan.yaml small.yaml
+# Thirty-two cases that each say five megabytes.
+sed -i -e "s/n: .*\]/n: [$(seq -s, 32)]/" -e 's/head -c 20000/head -c 4000000/' plan.yaml
 export TESTLEDGER_STORE=sqlite:$place/memory.db
 rm -f up ran
 mkdir -p hold
-"$testledger" run plan.yaml --jobs 2 >run.txt 2>&1 &
+"$testledger" run plan.yaml --jobs 16 >run.txt 2>&1 &
 run=$!
 until [ -e up ]; do sleep 0.05; done
 # The limit of a process that runs already: every further allocation of address space is refused.
-prlimit --pid "$run" --as=$((64 << 20))
+prlimit --pid "$run" --as=1
 rmdir hold
 code=0
 wait "$run" || code=$?
-figure memory_exit "$code" reported met
+figure memory_exit "$code" "not 0" "$(is [ "$code" != 0 ])"
+figure memory_says "$(grep -ci 'memory allocation' run.txt)" ">=1" "$(is grep -qi 'memory allocation' run.txt)"
 recovered memory
+mv small.yaml plan.yaml
 
 # --- the store is away for 60 s, and the patience is shorter
 port=$(sed -E 's#.*127\.0\.0\.1:([0-9]+).*#\1#' <<<"$TESTLEDGER_TEST_MONGODB")

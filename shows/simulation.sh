@@ -10,14 +10,14 @@ cd "$(dirname "$0")/.."
 seeds=${SEEDS:-10000}
 logs=${LOGS:-1000}
 commit=$(git rev-parse --short HEAD)$([ -z "$(git status --porcelain)" ] || echo +dirty)
-simulate() { cargo test --quiet --release --features testledger/faults --test simulation -- --nocapture "$@"; }
+simulate() { cargo test --quiet --locked --release --workspace --features testledger/faults --test simulation -- --nocapture "$@"; }
 code=0
 found=$(TESTLEDGER_SIM_SEEDS=$seeds simulate engines_are_lost 2>&1) || code=$?
 crashed=$(simulate a_crash_at_any_append 2>&1) || code=$?
 prefixes=$(TESTLEDGER_SIM_SEEDS=$logs simulate every_prefix 2>&1) || code=$?
 repeated=$(simulate the_same_seed 2>&1) || code=$?
 planted=$(simulate every_planted 2>&1) || code=$?
-SEEDS=$seeds LOGS=$logs COMMIT=$commit python3 - "$found" "$crashed" "$prefixes" "$repeated" "$planted" <<'EOF'
+SEEDS=$seeds LOGS=$logs COMMIT=$commit python3 - "$found" "$crashed" "$prefixes" "$repeated" "$planted" <<'EOF' || code=1
 import os, re, sys
 
 found, crashed, prefixes, repeated, planted = sys.argv[1:]

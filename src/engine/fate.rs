@@ -17,6 +17,9 @@ use crate::ports::process::started_ticks;
 const WORKER_COMMITS: usize = 16;
 /// How long the lease of an engine that has none here is waited for: that of an older program, or a removed one.
 const UNKNOWN_LASTS: Duration = Duration::from_secs(60);
+/// How long the processes of a dead engine are waited for, which its spawner ends at once, and the pause between two looks.
+const ENDING_PATIENCE: Duration = Duration::from_secs(2);
+const ENDING_PAUSE: Duration = Duration::from_millis(10);
 /// How much longer than it lasts a lease is watched, as a part of it (1/n): clocks do not run equally fast.
 const DRIFT: u32 = 20;
 
@@ -36,6 +39,8 @@ struct Seen {
     lost: BTreeMap<WorkerId, InterruptReason>,
     /// The count of renewals of a lease that runs, and since when it has not changed.
     counted: BTreeMap<WorkerId, (u64, Instant)>,
+    /// Dead engines whose processes were given the time to end.
+    awaited: BTreeSet<WorkerId>,
     /// Engines whose left-over processes were ended.
     ended: BTreeSet<WorkerId>,
 }
@@ -96,9 +101,12 @@ impl Fates {
             return Ok(Some(InterruptReason::WorkerDied));
         }
         let is_dead = || started.as_ref().is_some_and(|process| is_dead(process, &self.here));
-        match self.leases.look(worker).await? {
+        let mut lease = self.leases.look(worker).await?;
+        if matches!(lease, Lease::Locked | Lease::Counted { .. }) && is_dead() && self.seen().awaited.insert(worker) {
+            lease = self.after_its_end(worker).await?;
+        }
+        match lease {
             Lease::Over => Ok(Some(InterruptReason::WorkerDied)),
-            // The engine may be dead; what ends its processes is not done yet.
             Lease::Locked => Ok(None),
             Lease::Unknown if is_dead() => Ok(Some(InterruptReason::WorkerDied)),
             Lease::Unknown => Ok(self.is_overdue(worker, 0, UNKNOWN_LASTS).then_some(InterruptReason::LeaseExpired)),
@@ -107,6 +115,19 @@ impl Fates {
                 let is_over = is_overdue && (self.only_looks || self.leases.declare_over(worker, renewals).await?);
                 Ok(is_over.then_some(InterruptReason::LeaseExpired))
             }
+        }
+    }
+
+    /// The lease of an engine that is dead, once its processes have ended, or as it is where that takes longer: what is
+    /// asked just after a death finds it over.
+    async fn after_its_end(&self, worker: WorkerId) -> Result<Lease, StoreError> {
+        let began = Instant::now();
+        loop {
+            let lease = self.leases.look(worker).await?;
+            if lease == Lease::Over || began.elapsed() >= ENDING_PATIENCE {
+                return Ok(lease);
+            }
+            tokio::time::sleep(ENDING_PAUSE).await;
         }
     }
 

@@ -70,6 +70,18 @@ fn a_killed_suite_goes_on_where_it_was_with_what_it_had_captured() {
 }
 
 #[test]
+fn who_asks_at_once_after_a_death_finds_the_engine_gone() {
+    let place = Place::new();
+    place.file("plan.yaml", PLAN);
+    let run = place.start(&["run", "plan.yaml", "--jobs", "2"]);
+    place.await_file("up");
+    run.signal(Signal::SIGKILL);
+    run.wait();
+    let found = place.run(&["recover", "--dry-run"]).expect(75);
+    assert!(found.out().contains("its engine is gone; would be recovered"), "{}", found.all());
+}
+
+#[test]
 fn the_next_run_recovers_too_and_says_so() {
     let place = Place::new();
     killed(&place, PLAN);
