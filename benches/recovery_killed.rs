@@ -3,7 +3,7 @@
 //! `KILLS=N` for another number.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
-#[path = "../tests/support/kills.rs"]
+#[path = "../tests/support/kills/mod.rs"]
 mod kills;
 #[path = "../tests/support/show.rs"]
 mod show;
@@ -42,12 +42,12 @@ fn main() -> ExitCode {
     let third = runtime.block_on(test_servers::fresh_database()).unwrap();
     for (name, store) in [("sqlite", None), ("mongodb", Some(third.uri()))] {
         let folder = tempfile::tempdir().unwrap();
-        let (calm, killed, interruptions) = kills::long_suite(program, folder.path(), store, LONG_KILLS, SEED);
+        let (calm, killed, interruptions) = kills::long::long_suite(program, folder.path(), store, LONG_KILLS, SEED);
         let differences = usize::from(calm.verdicts != killed.verdicts)
             + calm.steps.iter().filter(|(step, outcome)| killed.steps.get(*step) != Some(*outcome)).count()
             + killed.steps.keys().filter(|step| !calm.steps.contains_key(*step)).count();
         show.figure(&format!("recovery_suite_{name}_kills"), LONG_KILLS, LONG_KILLS, true);
-        show.figure(&format!("recovery_suite_{name}_steps"), killed.steps.len(), 2 * kills::LONG_CASES, true);
+        show.figure(&format!("recovery_suite_{name}_steps"), killed.steps.len(), 2 * kills::long::LONG_CASES, true);
         show.figure(&format!("recovery_suite_{name}_differences"), differences, 0, differences == 0);
         show.figure(&format!("recovery_suite_{name}_interruptions"), interruptions, "reported", true);
     }

@@ -3,7 +3,7 @@
 //! while tell the truth. Needs root, for a network of its own. `FAULTS=N` for another number.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
-#[path = "../tests/support/kills.rs"]
+#[path = "../tests/support/kills/mod.rs"]
 mod kills;
 #[path = "../tests/support/show.rs"]
 mod show;
@@ -16,7 +16,6 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kills::{Arena, Found};
 use support::{all_pages, check_whole, commit};
 use test_servers::{Network, ReplicaSet, ReplicaSetOptions};
 use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
@@ -79,7 +78,7 @@ async fn measure(show: &mut show::Show, faults: usize, network: Network) {
         (0..WRITERS).map(|_| tokio::spawn(write(Arc::clone(&log), Arc::clone(&seen), stop.clone()))).collect();
     let engines = tokio::task::spawn_blocking({
         let (store, stop) = (set.uri("engines"), stop.clone());
-        move || run_engines(&store, &stop)
+        move || kills::until(Path::new(env!("CARGO_BIN_EXE_testledger")), &store, &stop)
     });
     let mut outages = vec![];
     for fault in 0..faults {
@@ -174,22 +173,6 @@ fn p95(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[(values.len() * 95).div_ceil(100) - 1]
-}
-
-/// Runs the suite of the kills again and again until told to stop; then recovers, and compares the world with the log. How
-/// many suites ran, and how many of these were left to recovery.
-fn run_engines(store: &str, stop: &CancellationToken) -> (usize, usize, Found) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut arena = Arena::new(Path::new(env!("CARGO_BIN_EXE_testledger")), folder.path(), Some(store));
-    let (mut runs, mut left, mut found) = (0, 0, Found::default());
-    while !stop.is_cancelled() {
-        runs += 1;
-        // One of its cases fails.
-        left += usize::from(arena.run() != 100);
-    }
-    arena.recover_and_check(&mut found);
-    arena.check_whole(&mut found);
-    (runs, left, found)
 }
 
 async fn write(log: SharedLog, seen: Arc<Mutex<Seen>>, stop: CancellationToken) {

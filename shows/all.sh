@@ -26,7 +26,7 @@ command_of() {
         flaky-rules | thousand-cases | published-suites) echo "shows/$1.sh" ;;
         thousand-cases-mongodb | published-suites-mongodb) echo "env STORE=mongodb shows/${1%-mongodb}.sh" ;;
         resources | simulation) echo "shows/$1.sh" ;;
-        recovery-killed) echo "cargo bench --quiet --features faults --bench recovery_killed" ;;
+        recovery-killed | recovery-nodes) echo "cargo bench --quiet --features faults --bench ${1//-/_}" ;;
         run-examples) echo "env WITH_TESTS=1 shows/run-examples.sh" ;;
         *) echo "cargo bench --quiet --bench ${1//-/_}" ;;
     esac

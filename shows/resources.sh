@@ -38,6 +38,14 @@ cases:
       - { id: b, run: [sh, -c, "echo b >> ran; sleep 0.05"] }
 EOF
 
+# Waits until a run has begun its first command.
+begun() { # pid
+    until [ -e up ]; do
+        kill -0 "$1" || { echo "the run was over before it began:" >&2; cat run.txt >&2; exit 1; }
+        sleep 0.05
+    done
+}
+
 # Recovers with everything back, and compares the verdict.
 recovered() { # name
     local code=0
@@ -63,7 +71,7 @@ if mount -t tmpfs -o size=3m tmpfs disk 2>/dev/null; then
     code=0
     "$testledger" run plan.yaml --jobs 2 >run.txt 2>&1 &
     run=$!
-    until [ -e up ]; do sleep 0.05; done
+    begun "$run"
     dd if=/dev/zero of=disk/filler bs=4k >/dev/null 2>&1 || true
     rmdir hold
     wait "$run" || code=$?
@@ -89,13 +97,13 @@ head -5 run.txt
 # --- no memory is left: the process ends in the middle, and is recovered
 cp plan.yaml small.yaml
 # Thirty-two cases that each say five megabytes.
-sed -i -e "s/n: .*\]/n: [$(seq -s, 32)]/" -e 's/head -c 20000/head -c 4000000/' plan.yaml
+sed -i -e "s/{ n: .* }/{ n: [$(seq -s, 32)] }/" -e 's/head -c 20000/head -c 4000000/' plan.yaml
 export TESTLEDGER_STORE=sqlite:$place/memory.db
 rm -f up ran
 mkdir -p hold
 "$testledger" run plan.yaml --jobs 16 >run.txt 2>&1 &
 run=$!
-until [ -e up ]; do sleep 0.05; done
+begun "$run"
 # The limit of a process that runs already: every further allocation of address space is refused.
 prlimit --pid "$run" --as=1
 rmdir hold
@@ -116,7 +124,7 @@ mkdir -p hold
 code=0
 "$testledger" run plan.yaml --jobs 2 >run.txt 2>&1 &
 run=$!
-until [ -e up ]; do sleep 0.05; done
+begun "$run"
 kill -STOP "$server"
 (sleep 60 && kill -CONT "$server") &
 back=$!

@@ -1,17 +1,23 @@
-//! The short form of the show `recovery_killed`: a few engines are killed at random moments, and at some of their appends.
+//! The short forms of the shows `recovery_killed` and `recovery_nodes`: a few engines are killed at random moments, and at some
+//! of their appends; others run while their store loses its primary.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "support/kills.rs"]
+#[path = "support/kills/mod.rs"]
 mod kills;
 
 use std::path::Path;
+use std::time::Duration;
 
 use kills::{Arena, Blow, Found};
+use test_servers::ReplicaSet;
+use tokio_util::sync::CancellationToken;
 
 /// So many engines are killed on each store.
 const KILLS: usize = 8;
 /// When the blows fall.
 const SEED: u64 = 20_261_127;
+/// What engines do in peace between two blows to their store.
+const BETWEEN_BLOWS: Duration = Duration::from_secs(2);
 /// Every so many appends an engine dies before and after one.
 const STRIDE: usize = 9;
 
@@ -67,4 +73,28 @@ fn engines_die_at_their_appends_on_sqlite() {
 async fn engines_die_at_their_appends_on_mongodb() {
     let fresh = test_servers::fresh_database().await.unwrap();
     at_some_appends(Some(fresh.uri()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engines_tell_the_truth_while_primaries_are_killed_and_step_down() {
+    let mut set = ReplicaSet::start(3).await.unwrap();
+    let stop = CancellationToken::new();
+    let engines = tokio::task::spawn_blocking({
+        let (store, stop) = (set.uri("engines"), stop.clone());
+        move || kills::until(program(), &store, &stop)
+    });
+    tokio::time::sleep(BETWEEN_BLOWS).await;
+    let killed = set.kill_primary().await.unwrap();
+    set.primary().await.unwrap();
+    tokio::time::sleep(BETWEEN_BLOWS).await;
+    set.restart(killed).await.unwrap();
+    set.settle().await.unwrap();
+    set.step_down().await.unwrap();
+    set.settle().await.unwrap();
+    tokio::time::sleep(BETWEEN_BLOWS).await;
+    stop.cancel();
+    let (runs, left, found) = engines.await.unwrap();
+    println!("{runs} suites ran, {left} were left to recovery: {found:?}");
+    assert!(found.is_clean(), "{found:?}");
+    assert!(runs > 1, "{runs}");
 }

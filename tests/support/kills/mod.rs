@@ -2,14 +2,16 @@
 //! what the log says. Used by a test (a few kills) and a show (hundreds).
 #![allow(dead_code, reason = "the test and the show use their part of it")]
 
-use std::collections::BTreeMap;
+mod compare;
+pub mod long;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 /// A process that does not end by itself within this time hangs.
 const HANG: Duration = Duration::from_secs(120);
@@ -140,11 +142,6 @@ impl<'a> Arena<'a> {
         (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
-    /// Runs the plan to its end; its exit code.
-    pub fn run(&self) -> i32 {
-        self.ask(&["run", "plan.yaml", "--jobs", "3"]).0
-    }
-
     fn processes(&self) -> usize {
         let wanted = format!("{MARK}={}", self.mark);
         let numbers =
@@ -204,173 +201,11 @@ impl<'a> Arena<'a> {
         self.check_log(found);
     }
 
-    fn check_log(&mut self, found: &mut Found) {
-        let (_, out, _) = self.ask(&["events", "--json", "--after", &self.seen.to_string()]);
-        let events: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        self.seen =
-            events.last().map_or(self.seen, |event| usize::try_from(event["position"].as_u64().unwrap()).unwrap());
-        let mut started: BTreeMap<String, usize> = BTreeMap::new();
-        let mut ended: BTreeMap<String, usize> = BTreeMap::new();
-        let mut begun_for_sure: BTreeMap<String, usize> = BTreeMap::new();
-        let mut runs: BTreeMap<String, usize> = BTreeMap::new();
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
-        let mut last: BTreeMap<String, String> = BTreeMap::new();
-        for event in &events {
-            let Some(execution) = event["execution_id"].as_str() else { continue };
-            let data = &event["data"];
-            let run = &data["run"];
-            let mark = format!("{execution}/{}/{}", run["attempt"], run["step"].as_str().unwrap_or(""));
-            match event["type"].as_str().unwrap() {
-                "ExecutionRequested" => drop(labels.insert(execution.to_owned(), label(data))),
-                "StepStarted" => {
-                    *started.entry(mark.clone()).or_default() += 1;
-                    *runs.entry(format!("{mark} {}", run["step_attempt"])).or_default() += 1;
-                }
-                "StepFinished" => {
-                    *ended.entry(mark.clone()).or_default() += 1;
-                    if data["outcome"] != "INTERRUPTED" {
-                        *begun_for_sure.entry(mark).or_default() += 1;
-                    }
-                }
-                "ExecutionPassed" => drop(last.insert(execution.to_owned(), "PASSED".to_owned())),
-                "ExecutionFailed" if data["will_retry"] == false => {
-                    last.insert(execution.to_owned(), "FAILED".to_owned());
-                }
-                "ExecutionCancelled" => drop(last.insert(execution.to_owned(), "CANCELLED".to_owned())),
-                "ExecutionTimedOut" => drop(last.insert(execution.to_owned(), "TIMEOUT".to_owned())),
-                _ => {}
-            }
-        }
-        let marks = std::fs::read_to_string(self.folder.join("marks")).unwrap_or_default();
-        let mut begun: BTreeMap<String, usize> = BTreeMap::new();
-        marks.lines().for_each(|line| *begun.entry(line.to_owned()).or_default() += 1);
-        std::fs::write(self.folder.join("marks"), "").unwrap();
-        for (mark, count) in &begun {
-            let known = started.get(mark).copied().unwrap_or(0);
-            found.note(
-                |it| &mut it.lost,
-                count.saturating_sub(known),
-                || format!("{mark} began {count} times, the log has {known}"),
-            );
-        }
-        for (mark, count) in &begun_for_sure {
-            let really = begun.get(mark).copied().unwrap_or(0);
-            found.note(
-                |it| &mut it.doubled,
-                count.saturating_sub(really),
-                || format!("{mark} ended {count} times, and began {really}"),
-            );
-        }
-        for (run, count) in &runs {
-            found.note(|it| &mut it.doubled, count - 1, || format!("{run} stands {count} times in the log"));
-        }
-        let open = started.iter().filter(|(mark, count)| ended.get(*mark) != Some(*count)).count();
-        found.note(|it| &mut it.stuck, open, || "a started step has not exactly one end".to_owned());
-        for (execution, label) in &labels {
-            let wanted = VERDICTS.iter().find(|(name, _)| name == label).map(|(_, verdict)| *verdict);
-            let is_so = last.get(execution).map(String::as_str) == wanted;
-            found.note(
-                |it| &mut it.wrong_verdicts,
-                usize::from(!is_so),
-                || format!("{label} ({execution}) came to {:?}, not {wanted:?}", last.get(execution)),
-            );
-        }
-    }
-
-    /// What the executions have come to that began after a position; the interruptions of the suite; the last position.
-    fn record(&self, after: u64) -> (Record, u64, u64) {
-        let (_, out, _) = self.ask(&["events", "--json", "--after", &after.to_string()]);
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
-        let mut record = Record { verdicts: BTreeMap::new(), steps: BTreeMap::new() };
-        let (mut interruptions, mut last) = (0, after);
-        for event in out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-            last = event["position"].as_u64().unwrap();
-            let Some(execution) = event["execution_id"].as_str() else { continue };
-            let data = &event["data"];
-            let label = labels.entry(execution.to_owned()).or_insert_with(|| label(data)).clone();
-            match event["type"].as_str().unwrap() {
-                "StepFinished" if data["will_retry"] == false => {
-                    let step = data["run"]["step"].as_str().unwrap().to_owned();
-                    record.steps.insert((label, step), data["outcome"].to_string());
-                }
-                "ExecutionInterrupted" if !label.contains('/') => interruptions += 1,
-                verdict @ ("ExecutionPassed" | "ExecutionFailed" | "ExecutionCancelled" | "ExecutionTimedOut") => {
-                    record.verdicts.insert(label, verdict.to_owned());
-                }
-                _ => {}
-            }
-        }
-        (record, interruptions, last)
-    }
-
     /// The whole log, and the views against a replay.
     pub fn check_whole(&self, found: &mut Found) {
         let (code, out, err) = self.ask(&["audit", "verify", "--views"]);
         found.note(|it| &mut it.findings, usize::from(code != 0), || format!("audit verify: {out}{err}"));
     }
-}
-
-fn label(data: &Value) -> String {
-    let text = |name: &str| data[name].as_str().unwrap_or("").to_owned();
-    match (text("case"), text("matrix")) {
-        (case, _) if case.is_empty() => text("suite"),
-        (case, matrix) if matrix.is_empty() => format!("{}/{case}", text("suite")),
-        (case, matrix) => format!("{}/{case}[{matrix}]", text("suite")),
-    }
-}
-
-/// The plan of the suite that is killed on its way: 200 cases, a service, a capture in each.
-const LONG_PLAN: &str = r#"
-suite: long
-services:
-  - { id: web, run: "echo ready; exec sleep 600", ready: { log: ready } }
-cases:
-  - id: case
-    matrix: { n: [CELLS] }
-    steps:
-      - { id: get, run: [sh, -c, "sleep 0.02; echo value-$1", sh, "{{ matrix.n }}"], capture: { v: { regex: "value-(.*)" } } }
-      - { id: use, run: [sh, -c, "sleep 0.02; test $1 = $2", sh, "{{ v }}", "{{ matrix.n }}"] }
-"#;
-/// How many cases it has.
-pub const LONG_CASES: usize = 200;
-
-/// What a suite has come to, step by step: label, step, outcome of its last run; and how often engines were lost.
-#[derive(PartialEq, Eq, Debug)]
-pub struct Record {
-    pub verdicts: BTreeMap<String, String>,
-    pub steps: BTreeMap<(String, String), String>,
-}
-
-/// Runs the long suite undisturbed, and once more killed so many times on its way. Both records, and the number of recorded
-/// interruptions of the suite.
-pub fn long_suite(
-    program: &Path,
-    folder: &Path,
-    store: Option<&str>,
-    kills: usize,
-    seed: u64,
-) -> (Record, Record, u64) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let arena = Arena::new(program, folder, store);
-    let cells: Vec<String> = (0..LONG_CASES).map(|cell| cell.to_string()).collect();
-    std::fs::write(folder.join("plan.yaml"), LONG_PLAN.replace("CELLS", &cells.join(", "))).unwrap();
-    let (code, out, err) = arena.ask(&["run", "plan.yaml", "--jobs", "4"]);
-    assert_eq!(code, 0, "{out}{err}");
-    let calm = arena.record(0);
-    let seen = calm.2;
-    let mut found = Found::default();
-    let mut args: &[&str] = &["run", "plan.yaml", "--jobs", "4"];
-    while found.kills < kills {
-        let blow = Blow::After(Duration::from_millis(random.random_range(350..500)));
-        assert!(arena.kill_one(args, &blow, &mut found), "it was over before it could be killed {kills} times");
-        args = &["recover"];
-    }
-    let (code, out, err) = arena.ask(&["recover"]);
-    assert_eq!(code, 0, "{out}{err}");
-    arena.check_whole(&mut found);
-    assert!(found.is_clean(), "{found:?}");
-    let killed = arena.record(seen);
-    (calm.0, killed.0, killed.1)
 }
 
 /// Kills so many engines at random moments: those that run the plan, and now and then those that recover it.
@@ -412,4 +247,20 @@ pub fn at_each_append(program: &Path, folder: &Path, store: Option<&str>, least:
     arena.check_whole(&mut found);
     assert!(append > least || !found.is_clean(), "the plan has {} appends", append - 1);
     (append - 1, found)
+}
+
+/// Runs the plan again and again until told to stop, whatever happens to its store; then recovers. How many suites ran, how
+/// many of these were left to recovery, and what was found.
+pub fn until(program: &Path, store: &str, stop: &CancellationToken) -> (usize, usize, Found) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut arena = Arena::new(program, folder.path(), Some(store));
+    let (mut runs, mut left, mut found) = (0, 0, Found::default());
+    while !stop.is_cancelled() {
+        runs += 1;
+        // One of its cases fails.
+        left += usize::from(arena.ask(&["run", "plan.yaml", "--jobs", "3"]).0 != 100);
+    }
+    arena.recover_and_check(&mut found);
+    arena.check_whole(&mut found);
+    (runs, left, found)
 }
