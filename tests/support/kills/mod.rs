@@ -59,7 +59,7 @@ const VERDICTS: [(&str, &str); 7] = [
 pub struct Found {
     /// Engines that were killed.
     pub kills: usize,
-    /// Of these, such as had an execution in flight.
+    /// Of these, such as left an execution in flight.
     pub in_flight: usize,
     /// Commands that began, and that the log does not know.
     pub lost: usize,
@@ -208,12 +208,13 @@ impl<'a> Arena<'a> {
     }
 }
 
-/// Kills so many engines at random moments: those that run the plan, and now and then those that recover it.
+/// Kills engines at random moments, so many with an execution in flight: those that run the plan, and now and then those that
+/// recover it.
 pub fn at_random(program: &Path, folder: &Path, store: Option<&str>, kills: usize, seed: u64) -> Found {
     let mut random = StdRng::seed_from_u64(seed);
     let mut arena = Arena::new(program, folder, store);
     let mut found = Found::default();
-    while found.kills < kills && found.is_clean() {
+    while found.in_flight < kills && found.is_clean() {
         let mut blow = || Blow::After(Duration::from_millis(random.random_range(15..450)));
         let first = blow();
         arena.kill_one(&["run", "plan.yaml", "--jobs", "3"], &first, &mut found);
