@@ -2,12 +2,12 @@
 
 use testledger_schemas::command::{Authority, Command};
 use testledger_schemas::commit::{Commit, StreamHead};
-use testledger_schemas::event::ExecutionPassed;
 use testledger_schemas::ids::{EventId, WorkerId};
 use testledger_schemas::{Event, ExecutionId, Timestamp};
 
 use crate::engine::error::ExecutionError;
 use crate::engine::journal::{AppendRefused, Place, SharedJournal};
+use crate::engine::planted;
 use crate::execution::{Asked, Refusal, State, decide, evolve};
 use crate::ports::fault::{self, Bug};
 
@@ -125,9 +125,7 @@ impl Execution {
         for recorded in &commit.events {
             let event = recorded.read().map_err(|source| ExecutionError::Unreadable { execution: self.id, source })?;
             evolve(&mut self.state, &event);
-            if matches!(event, Event::ExecutionInterrupted(_)) {
-                self.misled();
-            }
+            planted::evolved(&mut self.state, &event);
         }
         self.head = commit.head();
         self.last_event = commit.events.last().map(|event| event.event_id);
@@ -170,9 +168,7 @@ impl Execution {
                     self.writer = self.journal.worker.or(self.writer);
                     self.head = appended.head;
                     self.last_event = appended.last_event;
-                    if appended.events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_))) {
-                        self.misled();
-                    }
+                    appended.events.iter().for_each(|event| planted::evolved(&mut self.state, event));
                     return Ok(appended.events.to_vec());
                 }
                 Err(AppendRefused::Conflict) => {
@@ -187,16 +183,6 @@ impl Execution {
         Err(ExecutionError::Internal(format!("execution {}: {MAX_CONFLICTS} conflicts in a row", self.id)))
     }
 
-    /// What planted bugs make of an interruption.
-    fn misled(&mut self) {
-        if fault::is_planted(Bug::FinishedStepsAgain) {
-            self.state.next_step = 0;
-        }
-        if fault::is_planted(Bug::InterruptionCounted) {
-            self.state.step_attempts += 1;
-        }
-    }
-
     /// Decides the commands one after the other, each on the state the one before has led to. The answer holds the claim
     /// that is held then.
     fn decide_all(&self, commands: &[Command]) -> Result<(Vec<Event>, State, Option<u64>), Refusal> {
@@ -205,7 +191,7 @@ impl Execution {
         for command in commands {
             let authority = self.journal.worker.zip(held).map(|(worker, epoch)| Authority { worker, epoch });
             let asked = Asked { command: command.clone(), authority, now: self.journal.now() };
-            let decided = planted(&state, decide(&state, &asked))?;
+            let decided = planted::decided(&state, decide(&planted::seen(&state, &asked), &asked))?;
             for event in &decided {
                 if let Event::ExecutionClaimed(claimed) = event {
                     held = Some(claimed.epoch);
@@ -234,27 +220,5 @@ impl Execution {
             correlation_id: Some(self.root),
             causation_id: self.last_event,
         }
-    }
-}
-
-/// What planted bugs make of a decision; without them, that decision.
-fn planted(state: &State, decided: Result<Vec<Event>, Refusal>) -> Result<Vec<Event>, Refusal> {
-    match decided {
-        Ok(mut events) if fault::is_planted(Bug::InterruptedWithoutEnd) => {
-            let is_lost = events.iter().any(|event| matches!(event, Event::ExecutionInterrupted(_)));
-            events.retain(|event| !is_lost || !matches!(event, Event::StepFinished(_)));
-            Ok(events)
-        }
-        Ok(mut events) if fault::is_planted(Bug::PassInvented) && state.interruptions > 0 => {
-            for event in &mut events {
-                if let Event::ExecutionFailed(failed) = event {
-                    let (attempt, duration_ms) = (failed.attempt, failed.duration_ms);
-                    let (steps, cases) = (failed.steps.clone(), failed.cases.clone());
-                    *event = ExecutionPassed { attempt, duration_ms, steps, cases }.into();
-                }
-            }
-            Ok(events)
-        }
-        decided => decided,
     }
 }

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lease;
 pub mod overhead;
 pub mod past;
+mod planted;
 pub mod record;
 pub mod recovery;
 pub mod request;

@@ -86,11 +86,13 @@ pub enum Bug {
     LeaseNotEnforced,
     /// An interruption costs an attempt.
     InterruptionCounted,
+    /// The decider looks at no claim: neither who speaks, nor which one is ended, nor whether another has it.
+    ClaimNotChecked,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AcknowledgedBeforeDurable,
         Self::SequencedTwice,
         Self::PassInvented,
@@ -102,6 +104,7 @@ impl Bug {
         Self::LivingTakenForDead,
         Self::LeaseNotEnforced,
         Self::InterruptionCounted,
+        Self::ClaimNotChecked,
     ];
 }
 
