@@ -177,7 +177,9 @@ impl World {
         if let Some(cancel) = self.cancel {
             tokio::spawn(cancel_from_elsewhere(truth.reopen(), self.target(root, cancel), cancel.after, self.seed));
         }
-        let (started, fates_met) = self.live(&shared).await;
+        let (started, fates_met, all_reached) = self.live(&shared).await;
+        // What one has sent while it was cut off may arrive then.
+        tokio::time::sleep_until(all_reached + LOOK_EVERY).await;
         // Nobody can know of what was not asked for once the engine that was to ask is dead.
         let may_begin = matches!(self.lives[0].fate, Fate::Lives | Fate::Cut(..) | Fate::Stopped(..));
         self.let_end(&truth, may_begin).await;
@@ -193,10 +195,11 @@ impl World {
         Run::of(root, appends, fates_met, &shared).await
     }
 
-    /// One engine after the other: each begins when the one before has met its fate, and some earlier.
-    async fn live(&self, shared: &Shared) -> (Vec<Started>, u64) {
+    /// One engine after the other: each begins when the one before has met its fate, and some earlier. Also how many met it,
+    /// and when the last one that is cut off is reached again.
+    async fn live(&self, shared: &Shared) -> (Vec<Started>, u64, Instant) {
         let mut started: Vec<Started> = vec![];
-        let mut met = 0;
+        let (mut met, mut all_reached) = (0, Instant::now());
         for (number, life) in (0_u64..).zip(self.lives.iter().copied()) {
             let work = (number == 0).then(|| Work { plan: self.plan.clone(), stop_after: self.stop_after });
             let engine = shared.start(number, life, work);
@@ -219,6 +222,7 @@ impl World {
                     tokio::time::sleep(after).await;
                     let log = Arc::clone(&engine.log);
                     log.cut(true);
+                    all_reached = all_reached.max(Instant::now() + lasts);
                     tokio::spawn(async move {
                         tokio::time::sleep(lasts).await;
                         log.cut(false);
@@ -232,7 +236,7 @@ impl World {
             met += u64::from(is_met);
             started.push(engine);
         }
-        (started, met)
+        (started, met, all_reached)
     }
 
     /// Waits until nothing is open, or time is at its end.
