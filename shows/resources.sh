@@ -93,6 +93,22 @@ figure descriptors_exit "$code" "not 0" "$(is [ "$code" != 0 ])"
 figure descriptors_says "$(grep -ciE 'too many open files|descriptor|no room|unable to open' run.txt)" ">=1" \
     "$(is grep -qiE 'too many open files|descriptor|no room|unable to open' run.txt)"
 head -5 run.txt
+rm -f up ran
+mkdir -p hold
+code=0
+"$testledger" run plan.yaml --jobs 2 >run.txt 2>&1 &
+run=$!
+begun "$run"
+# No more than it has: what it begins from now on finds no room.
+prlimit --pid "$run" --nofile="$(find "/proc/$run/fd" -mindepth 1 | wc -l)"
+rmdir hold
+wait "$run" || code=$?
+figure descriptors_in_the_middle_exit "$code" 100 "$(is [ "$code" = 100 ])"
+figure descriptors_in_the_middle_says "$(grep -c 'Too many open files' run.txt)" ">=1" "$(is grep -q 'Too many open files' run.txt)"
+id=$("$testledger" executions list --limit 1 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["executions"][0]["id"])')
+code=0
+"$testledger" executions retry "$id" >retry.txt 2>&1 || { code=$? && cat retry.txt; }
+figure descriptors_retried_with_them_back "exit:$code" "exit:0" "$(is [ "$code" = 0 ])"
 
 # --- no memory is left: the process ends in the middle, and is recovered
 cp plan.yaml small.yaml
