@@ -61,14 +61,14 @@ impl Context {
     }
 
     /// Where this user's programs keep what outlives a process: `$XDG_STATE_HOME/testledger`, or below the home directory
-    /// (XDG Base Directory Specification); without either, a folder for temporary files.
+    /// (XDG Base Directory Specification); none without either.
     #[must_use]
-    pub fn state_folder(&self) -> PathBuf {
+    pub fn state_folder(&self) -> Option<PathBuf> {
         let set = |name: &str| self.environment.get(name).filter(|path| Path::new(path).is_absolute());
         match (set("XDG_STATE_HOME"), set("HOME")) {
-            (Some(state), _) => Path::new(state).join("testledger"),
-            (None, Some(home)) => Path::new(home).join(".local/state/testledger"),
-            (None, None) => std::env::temp_dir().join(format!("testledger-{}", nix::unistd::geteuid())),
+            (Some(state), _) => Some(Path::new(state).join("testledger")),
+            (None, Some(home)) => Some(Path::new(home).join(".local/state/testledger")),
+            (None, None) => None,
         }
     }
 

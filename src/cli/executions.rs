@@ -139,8 +139,8 @@ pub async fn cancel(context: &Context, id: &str) -> Result<Exit, Failure> {
         return Err(Failure::usage(format!("execution {} is over ({})", view.id, view.status)));
     }
     let events = execution.act(&[Command::RequestCancellation(CancelReason::User)]).await?;
-    let is_abandoned = match execution.state().claim {
-        Some(claim) => existing.fates(context).of(views.log().as_ref(), claim.worker).await?.is_some(),
+    let is_abandoned = match execution.owner() {
+        Some(worker) => existing.fates(context).of(views.log().as_ref(), worker).await?.is_some(),
         None => false,
     };
     let mut out = std::io::stdout().lock();

@@ -25,6 +25,7 @@ use crate::ports::ids::RandomIds;
 use crate::ports::process::this_process;
 use crate::settings::address;
 use crate::steps::http::HttpClient;
+use crate::steps::launcher::Launcher as _;
 use crate::steps::spawner::Spawner;
 use crate::views::Views;
 use crate::views::projections::{Name, Projections};
@@ -85,12 +86,15 @@ impl Home {
     fn leases(&self, context: &Context) -> SharedLeases {
         match self {
             Self::File(path) => {
-                let mut folder = path.clone().into_os_string();
+                // One folder for one file, whatever names lead to it.
+                let mut folder = path.canonicalize().unwrap_or_else(|_| path.clone()).into_os_string();
                 folder.push("-workers");
                 FileLeases::new(PathBuf::from(folder))
             }
             Self::Database(store) => {
-                MongoLeases::new(store.clone(), FileLeases::new(context.state_folder().join("workers")))
+                let own = || std::env::temp_dir().join(format!("testledger-{}", nix::unistd::geteuid()));
+                let folder = context.state_folder().unwrap_or_else(own).join("workers");
+                MongoLeases::new(store.clone(), FileLeases::new(folder))
             }
         }
     }
@@ -294,11 +298,15 @@ impl Running {
     /// Ends the engine in good order: the spawner, then its last append (whoever reads it may rely on that nothing of this
     /// engine is alive), then the log.
     pub async fn stop(self) {
+        // Without it nobody knows whether anything is alive: whoever finds the lock free then, ends what is noted beside it.
+        let is_orderly = !self.spawner.is_lost();
         self.spawner.close().await;
-        match self.engine.shut_down().await {
-            Ok(_) => self.engine.give_up_lease().await,
-            // The lease stays: its free lock proves the end that the log does not know of.
-            Err(error) => tracing::warn!(%error, "the engine's end is not recorded"),
+        if is_orderly {
+            match self.engine.shut_down().await {
+                Ok(_) => self.engine.give_up_lease().await,
+                // The lease stays: its free lock proves the end that the log does not know of.
+                Err(error) => tracing::warn!(%error, "the engine's end is not recorded"),
+            }
         }
         if let Some(projecting) = self.projecting {
             projecting.end().await;

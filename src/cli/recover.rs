@@ -21,7 +21,8 @@ use crate::cli::open::{Existing, Running};
 use crate::engine::Engine;
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
-use crate::engine::recovery::{Found, OpenWork, Plight, look_at};
+use crate::engine::journal::SharedJournal;
+use crate::engine::recovery::{Found, OpenWork, Plight, has_open_cases, look_at};
 use crate::engine::stop::Stop;
 use crate::engine::sweeper::{Listener, News, Sweeper};
 use crate::event_store::StoreError;
@@ -131,17 +132,17 @@ impl RecoveredLine {
 /// [`Failure`].
 pub async fn recover(context: Context, args: &RecoverArgs) -> Result<Exit, Failure> {
     let existing = Existing::open(&context).await?;
-    let found = look(&context, &existing).await?;
+    let (found, is_whole) = look(&context, &existing).await?;
     let is_abandoned = |found: &&Found| matches!(found.plight, Plight::Abandoned { .. });
     let waits = args.wait.is_some() && found.iter().any(|found| matches!(found.plight, Plight::InHands(_)));
     if args.dry_run || !(waits || found.iter().any(|found| is_abandoned(&found))) {
         existing.log.close().await;
         let lines: Vec<_> = found.iter().map(RecoveredLine::of).collect();
         lines.iter().try_for_each(|line| print(args.json, line))?;
-        if lines.is_empty() && !args.json {
+        if lines.is_empty() && is_whole && !args.json {
             writeln!(std::io::stdout(), "nothing is open")?;
         }
-        let is_left = found.iter().any(|found| is_abandoned(&found));
+        let is_left = !is_whole || found.iter().any(|found| is_abandoned(&found));
         return Ok(if is_left { Exit::NotNow } else { Exit::Passed });
     }
     drop(found);
@@ -150,31 +151,72 @@ pub async fn recover(context: Context, args: &RecoverArgs) -> Result<Exit, Failu
     let running = Running::start(&context).await?;
     let ended = carry_out(&running, args).await;
     running.stop().await;
-    ended
+    ended.map(|exit| if is_whole { exit } else { Exit::NotNow })
 }
 
-/// Everything that is open, looked at without an engine.
-async fn look(context: &Context, existing: &Existing) -> Result<Vec<Found>, Failure> {
+/// What a look at one execution comes to.
+enum Look {
+    Open(Box<Found>),
+    PartOf(ExecutionId),
+    Over,
+    /// It cannot be read. That keeps nobody else from being recovered.
+    Unreadable(ExecutionError),
+}
+
+async fn judged(journal: &SharedJournal, found: Result<Found, ExecutionError>) -> Result<Look, Failure> {
+    let looked = match found {
+        Ok(found) => is_left(journal, &found).await.map(|is_left| (found, is_left)),
+        Err(error) => Err(error),
+    };
+    match looked {
+        Ok((Found { plight: Plight::PartOf(suite), .. }, _)) => Ok(Look::PartOf(suite)),
+        Ok((found, true)) => Ok(Look::Open(Box::new(found))),
+        Ok((_, false)) => Ok(Look::Over),
+        Err(error @ ExecutionError::Store(StoreError::Unavailable(_))) => Err(error.into()),
+        Err(error) => Ok(Look::Unreadable(error)),
+    }
+}
+
+/// Whether anything is left to do: of a suite that was cancelled before anybody had it, its open cases.
+async fn is_left(journal: &SharedJournal, found: &Found) -> Result<bool, ExecutionError> {
+    match found.plight {
+        Plight::Over | Plight::PartOf(_) => Ok(false),
+        Plight::Abandoned { .. } | Plight::InHands(_) if !found.execution.state().is_final() => Ok(true),
+        Plight::Abandoned { .. } | Plight::InHands(_) => match has_open_cases(journal, &found.execution).await {
+            // Nobody can tell any more what its cases were.
+            Err(ExecutionError::PlanMissing(_)) => Ok(false),
+            told => told,
+        },
+    }
+}
+
+fn tell_unreadable(id: ExecutionId, error: &ExecutionError) -> Result<(), Failure> {
+    writeln!(anstream::stderr(), "{id} is left, as it cannot be read: {error}")?;
+    Ok(())
+}
+
+/// Everything that is open, looked at without an engine; and whether something could not be read.
+async fn look(context: &Context, existing: &Existing) -> Result<(Vec<Found>, bool), Failure> {
     let work = open::OpenWork::of(existing.views().await?);
     let (journal, fates) = (journal(context, &existing.log), existing.fates(context));
-    let mut all = vec![];
+    let (mut all, mut is_whole) = (vec![], true);
     let mut roots: Vec<ExecutionId> = work.news().await.map_err(failure)?.into_iter().collect();
     let mut seen = BTreeSet::new();
     while let Some(root) = roots.pop() {
         if !seen.insert(root) {
             continue;
         }
-        let found = look_at(&journal, &fates, root).await?;
-        if let Plight::PartOf(suite) = found.plight {
-            roots.push(suite);
-            continue;
-        }
-        let is_over = found.plight == Plight::Over || found.execution.state().is_final();
-        if !is_over {
-            all.push(found);
+        match judged(&journal, look_at(&journal, &fates, root).await).await? {
+            Look::PartOf(suite) => roots.push(suite),
+            Look::Open(found) => all.push(*found),
+            Look::Over => {}
+            Look::Unreadable(error) => {
+                tell_unreadable(root, &error)?;
+                is_whole = false;
+            }
         }
     }
-    Ok(all)
+    Ok((all, is_whole))
 }
 
 /// What is open and not yet dealt with.
@@ -185,16 +227,16 @@ async fn open_now(running: &Running, known: &mut BTreeSet<ExecutionId>) -> Resul
     let mut all = vec![];
     let mut roots: Vec<_> = known.iter().copied().filter(|root| !running.engine.has(*root)).collect();
     while let Some(root) = roots.pop() {
-        let found = running.engine.look_at(root).await?;
-        match found.plight {
-            Plight::Over => drop(known.remove(&root)),
-            Plight::PartOf(suite) => {
+        match judged(&running.engine.journal, running.engine.look_at(root).await).await? {
+            // Told when it was looked at without an engine.
+            Look::Over | Look::Unreadable(_) => drop(known.remove(&root)),
+            Look::PartOf(suite) => {
                 known.remove(&root);
                 if known.insert(suite) {
                     roots.push(suite);
                 }
             }
-            Plight::Abandoned { .. } | Plight::InHands(_) => all.push(found),
+            Look::Open(found) => all.push(*found),
         }
     }
     Ok(all)
@@ -205,9 +247,23 @@ async fn carry_out(running: &Running, args: &RecoverArgs) -> Result<Exit, Failur
     let mut known = BTreeSet::new();
     let mut tasks: JoinSet<RecoveredLine> = JoinSet::new();
     let mut worst = Exit::Passed;
+    let mut failed = None;
     loop {
+        let open = match open_now(running, &mut known).await {
+            Ok(open) => open,
+            Err(error) if Instant::now() < deadline => {
+                tracing::warn!(error = error.message, "the look for abandoned executions failed; it is repeated");
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            // What was begun goes on all the same.
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        };
         let mut in_hands = vec![];
-        for found in open_now(running, &mut known).await? {
+        for found in open {
             known.remove(&found.execution.id());
             match found.plight {
                 Plight::Abandoned { .. } => {
@@ -231,7 +287,7 @@ async fn carry_out(running: &Running, args: &RecoverArgs) -> Result<Exit, Failur
         print(args.json, &line)?;
         worst = worse(worst, exit_of(&line));
     }
-    Ok(worst)
+    failed.map_or(Ok(worst), Err)
 }
 
 async fn recover_one(engine: Arc<Engine>, found: Found) -> RecoveredLine {

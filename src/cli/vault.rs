@@ -1,20 +1,27 @@
 //! The key for secret captures: read from its file, which is made where there is none.
 
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::engine::vault::{KEY_BYTES, Vault};
 use crate::ports::ids::{Ids, RandomIds};
 
+/// The mode bits by which others may write a file.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// The vault of this user. Without a key (its file cannot be made, say) secret captures are not kept, and an interrupted
 /// attempt that needs them begins anew.
 #[must_use]
 pub fn of(context: &Context) -> Vault {
     let file = match context.settings.capture_key.as_str() {
-        "" => context.state_folder().join("capture.key"),
-        named => context.directory.join(named),
+        "" => context.state_folder().map(|folder| folder.join("capture.key")),
+        named => Some(context.directory.join(named)),
+    };
+    let Some(file) = file else {
+        tracing::warn!("there is no home directory for a key: secret captures are not kept for a recovery");
+        return Vault::default();
     };
     match key(&file) {
         Ok(key) => Vault::with_key(&key),
@@ -26,13 +33,26 @@ pub fn of(context: &Context) -> Vault {
 }
 
 fn key(file: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
-    match std::fs::read(file) {
+    match read(file) {
         Ok(bytes) => bytes.try_into().map_err(|bytes: Vec<u8>| {
             std::io::Error::other(format!("a key has {KEY_BYTES} bytes, and this file has {}", bytes.len()))
         }),
         Err(error) if error.kind() == ErrorKind::NotFound => make(file),
         Err(error) => Err(error),
     }
+}
+
+/// What is in the file of a key that nobody else can have put there.
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut opened = std::fs::File::open(file)?;
+    let metadata = opened.metadata()?;
+    let is_trusted = [nix::unistd::geteuid().as_raw(), 0].contains(&metadata.uid());
+    if !is_trusted || metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        return Err(std::io::Error::other("a key belongs to you or to root, and nobody else may write it"));
+    }
+    let mut bytes = vec![];
+    opened.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Makes a key, whole or not at all: of two processes that do so at once, both get the one that was first.
@@ -53,7 +73,7 @@ fn make(file: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(error),
     }
-    std::fs::read(file)?.try_into().map_err(|_| std::io::Error::other("another program writes this file"))
+    read(file)?.try_into().map_err(|_| std::io::Error::other("another program writes this file"))
 }
 
 #[cfg(test)]
@@ -72,5 +92,9 @@ mod tests {
         assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         std::fs::write(&file, "short").unwrap();
         assert!(key(&file).unwrap_err().to_string().contains("has 5"));
+        std::fs::write(&file, made).unwrap();
+        assert_eq!(key(&file).unwrap(), made);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(key(&file).unwrap_err().to_string().contains("nobody else may write it"));
     }
 }

@@ -23,6 +23,7 @@ use crate::execution::Refusal;
 use crate::ports::clock::ms;
 use crate::ports::fault::{self, Bug};
 use crate::steps::StepEnd;
+use crate::steps::capture::teach;
 use crate::steps::prepare::{Scope, resolve_env};
 use crate::steps::redact::Redactor;
 
@@ -196,7 +197,7 @@ impl<'a> Attempt<'a> {
     /// A value for later steps.
     fn capture(&mut self, name: String, value: serde_json::Value, is_secret: bool) {
         if is_secret {
-            self.redactor.learn(value.as_str().unwrap_or(&value.to_string()));
+            teach(&self.redactor, [&value]);
         }
         self.scope.captures.insert(name, value);
     }

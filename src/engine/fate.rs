@@ -109,6 +109,8 @@ impl Fates {
             Lease::Over => Ok(Some(InterruptReason::WorkerDied)),
             Lease::Locked => Ok(None),
             Lease::Unknown if is_dead() => Ok(Some(InterruptReason::WorkerDied)),
+            // Somebody has removed what tells of it.
+            Lease::Unknown if started.as_ref().is_some_and(|process| is_alive(process, &self.here)) => Ok(None),
             Lease::Unknown => Ok(self.is_overdue(worker, 0, UNKNOWN_LASTS).then_some(InterruptReason::LeaseExpired)),
             Lease::Counted { renewals, lasts } => {
                 let is_overdue = self.is_overdue(worker, renewals, lasts);
@@ -168,8 +170,16 @@ async fn life(log: &dyn EventLog, worker: WorkerId) -> Result<(Option<WorkerStar
 /// Whether a process is proven dead: it ran on this host since its last start, and is gone. The host's name counts, too:
 /// containers of one host share its boot, but not its processes.
 fn is_dead(process: &WorkerStarted, here: &WorkerStarted) -> bool {
-    let is_here = !here.boot_id.is_empty() && process.boot_id == here.boot_id && process.content == here.content;
-    is_here && started_ticks(process.pid) != Some(process.started_ticks)
+    is_of_here(process, here) && started_ticks(process.pid) != Some(process.started_ticks)
+}
+
+/// Whether a process is proven alive.
+fn is_alive(process: &WorkerStarted, here: &WorkerStarted) -> bool {
+    is_of_here(process, here) && started_ticks(process.pid) == Some(process.started_ticks)
+}
+
+fn is_of_here(process: &WorkerStarted, here: &WorkerStarted) -> bool {
+    !here.boot_id.is_empty() && process.boot_id == here.boot_id && process.content == here.content
 }
 
 #[cfg(test)]

@@ -215,6 +215,7 @@ impl Engine {
         plan: &Arc<Plan>,
         stop: &Stop,
     ) -> Result<(), ExecutionError> {
+        self.learn_captures(execution, plan).await?;
         let ran = if plan.is_suite {
             suite::run(self, plan, execution, stop).await
         } else {

@@ -28,6 +28,8 @@ pub struct Past {
     pub captures: BTreeMap<String, Value>,
     /// Secret captures, sealed.
     pub sealed: BTreeMap<String, String>,
+    /// Secret captures of all attempts, sealed: with the name of each.
+    pub ever_sealed: Vec<(String, String)>,
     /// Since when the present life of the attempt has run.
     alive_since: Option<Timestamp>,
     /// When it was heard of last.
@@ -67,8 +69,9 @@ impl Past {
             Event::ExecutionStarted(started) => {
                 let first_started_at = self.first_started_at.or(Some(at));
                 let host = started.content.kept().map(|place| place.host.clone());
-                let heard_at = Some(at);
-                *self = Self { host, first_started_at, alive_since: Some(at), heard_at, ..Self::default() };
+                let ever_sealed = std::mem::take(&mut self.ever_sealed);
+                let (alive_since, heard_at) = (Some(at), Some(at));
+                *self = Self { host, first_started_at, ever_sealed, alive_since, heard_at, ..Self::default() };
             }
             Event::ExecutionRecovered(recovered) => {
                 self.spent_ms = recovered.spent_ms;
@@ -118,8 +121,16 @@ impl Past {
         // What was erased, or cannot be read, is missed by whoever needs it.
         let Some(content) = finished.content.kept() else { return };
         let values = content.captures.iter().filter_map(|(name, text)| Some((name, serde_json::from_str(text).ok()?)));
-        self.captures.extend(values.map(|(name, value)| (name.clone(), value)));
-        self.sealed.extend(content.sealed_captures.clone());
+        // The last step that captures a name has it.
+        for (name, value) in values {
+            self.sealed.remove(name);
+            self.captures.insert(name.clone(), value);
+        }
+        for (name, sealed) in &content.sealed_captures {
+            self.captures.remove(name);
+            self.sealed.insert(name.clone(), sealed.clone());
+            self.ever_sealed.push((name.clone(), sealed.clone()));
+        }
     }
 
     /// The running time of the attempt until it was heard of last, here or, of a suite, of one of its cases.
@@ -177,6 +188,23 @@ mod tests {
         assert_eq!(past.until_heard_ms(None), 350);
         assert_eq!(past.until_heard_ms(Some(at(91_500))), 800);
         assert_eq!(past.captures, [("token".to_owned(), "t".into()), ("n".to_owned(), 7.into())].into());
+    }
+
+    #[test]
+    fn the_last_capture_of_a_name_counts_plain_or_secret() {
+        let sealing = |name: &str, sealed: &str| {
+            let sealed_captures = [(name.to_owned(), sealed.to_owned())].into();
+            StepOutputs { sealed_captures, ..StepOutputs::default() }.into()
+        };
+        let mut past = Past::default();
+        past.apply(&started(1), at(0));
+        past.apply(&finished(StepOutcome::Passed, capturing("token", "1")), at(1));
+        past.apply(&finished(StepOutcome::Passed, sealing("token", "x")), at(2));
+        assert_eq!((past.captures.len(), past.sealed.len()), (0, 1));
+        past.apply(&finished(StepOutcome::Passed, capturing("token", "2")), at(3));
+        assert_eq!((past.captures.len(), past.sealed.len()), (1, 0));
+        past.apply(&started(2), at(4));
+        assert_eq!(past.ever_sealed, [("token".to_owned(), "x".to_owned())], "what was secret stays so");
     }
 
     #[test]

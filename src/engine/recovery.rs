@@ -6,18 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde_json::Value;
 use testledger_schemas::event::{CancelReason, InterruptReason};
+use testledger_schemas::plan::Case;
 use testledger_schemas::{ExecutionId, ExecutionStatus, Hash, Plan, WorkerId};
 
-use crate::engine::Engine;
 use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::fate::Fates;
 use crate::engine::follow::{self, Followed};
 use crate::engine::journal::SharedJournal;
+use crate::engine::past::Past;
 use crate::engine::request::RequestOptions;
 use crate::engine::stop::Stop;
+use crate::engine::suite::READS_AT_ONCE;
+use crate::engine::{Engine, MAX_TURNS};
 use crate::event_store::StoreError;
+use crate::steps::capture::teach;
 
 /// Where open work is found: the stored views, and the tail of the log that they do not have yet.
 #[async_trait]
@@ -94,6 +100,32 @@ pub async fn look_at(journal: &SharedJournal, fates: &Fates, root: ExecutionId) 
     Ok(Found { execution, plight })
 }
 
+/// The plan of an execution, as it was asked for.
+///
+/// # Errors
+/// [`ExecutionError::PlanMissing`] if it was erased, or cannot be read.
+pub async fn plan_of(journal: &SharedJournal, execution: &Execution) -> Result<Arc<Plan>, ExecutionError> {
+    let hash = execution.state().request.as_ref().map_or(Hash::ZERO, |request| request.plan);
+    let missing = || ExecutionError::PlanMissing(hash);
+    let bytes = journal.log.get_artifact(hash).await?.ok_or_else(missing)?;
+    serde_json::from_slice(&bytes).map(Arc::new).map_err(|_| missing())
+}
+
+/// Whether a suite has cases that are open.
+///
+/// # Errors
+/// [`ExecutionError`] if its plan or one of its cases cannot be read.
+pub async fn has_open_cases(journal: &SharedJournal, suite: &Execution) -> Result<bool, ExecutionError> {
+    for case in &plan_of(journal, suite).await?.cases {
+        let id = ExecutionId::child_of(suite.id(), &case.id, &case.matrix);
+        let case = Execution::load(Arc::clone(journal), id, suite.id()).await?;
+        if case.state().status.is_some() && !case.state().is_final() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 impl Engine {
     /// As [`look_at`], with what this engine knows of others.
     ///
@@ -102,8 +134,8 @@ impl Engine {
     pub async fn look_at(&self, root: ExecutionId) -> Result<Found, ExecutionError> {
         let mut found = look_at(&self.journal, &self.fates, root).await?;
         let own = self.worker();
-        let is_claimed = found.execution.state().claim.is_some();
-        if found.plight == Plight::InHands(own) && is_claimed && !self.has(root) {
+        let was_taken = found.execution.state().last_epoch > 0;
+        if found.plight == Plight::InHands(own) && was_taken && !self.has(root) {
             // It has dropped it: the store was away for too long, say.
             found.plight = Plight::Abandoned { worker: Some(own), reason: InterruptReason::WorkerDied };
         }
@@ -129,10 +161,26 @@ impl Engine {
     /// # Errors
     /// [`ExecutionError::PlanMissing`] if it was erased, or cannot be read.
     pub async fn plan_of(&self, execution: &Execution) -> Result<Arc<Plan>, ExecutionError> {
-        let hash = execution.state().request.as_ref().map_or(Hash::ZERO, |request| request.plan);
-        let missing = || ExecutionError::PlanMissing(hash);
-        let bytes = self.journal.log.get_artifact(hash).await?.ok_or_else(missing)?;
-        serde_json::from_slice(&bytes).map(Arc::new).map_err(|_| missing())
+        plan_of(&self.journal, execution).await
+    }
+
+    /// Learns what was captured as secret by whoever had an execution before, in any case and attempt: a step that is run now
+    /// may print it.
+    pub(super) async fn learn_captures(&self, execution: &Execution, plan: &Plan) -> Result<(), ExecutionError> {
+        let is_secret = |case: &Case| case.steps.iter().flat_map(|step| step.capture.values()).any(|it| it.secret);
+        let is_first = execution.state().last_epoch == 0;
+        if is_first || (plan.secrets.is_empty() && !plan.cases.iter().any(is_secret)) {
+            return Ok(());
+        }
+        let cases = plan.cases.iter().map(|case| self.child(execution.id(), case).id());
+        let ids: Vec<ExecutionId> = if plan.is_suite { cases.collect() } else { vec![execution.id()] };
+        let log = &*self.journal.log;
+        let pasts = ids.into_iter().map(|id| async move { Past::read(log, id).await.map(|past| (id, past)) });
+        let pasts: Vec<(ExecutionId, Past)> = stream::iter(pasts).buffered(READS_AT_ONCE).try_collect().await?;
+        let sealed = pasts.iter().flat_map(|(id, past)| past.ever_sealed.iter().map(move |(name, it)| (id, name, it)));
+        let opened: Vec<Value> = sealed.filter_map(|(id, name, it)| self.vault.open(*id, name, it)).collect();
+        teach(&self.redactor, &opened);
+        Ok(())
     }
 
     /// What keeps an abandoned execution from being recovered by this engine, if something does. What only has to end needs
@@ -166,10 +214,18 @@ impl Engine {
         if !is_asked_for {
             self.complete_request(execution, plan).await?;
         }
-        match self.lost_claim_ended(execution).await? {
-            Followed::GivenUp => Ok(()),
-            Followed::Over | Followed::Free => self.carry_out(execution, plan, stop).await,
+        for _ in 0..MAX_TURNS {
+            match self.lost_claim_ended(execution).await? {
+                Followed::GivenUp => return Ok(()),
+                Followed::Over | Followed::Free => self.carry_out(execution, plan, stop).await?,
+            }
+            if execution.state().is_final() || stop.leaves() {
+                return Ok(());
+            }
+            // Somebody had it, or wanted it to stop, in that very moment.
+            execution.refresh().await?;
         }
+        Err(ExecutionError::Internal(format!("execution {} changed hands {MAX_TURNS} times", execution.id())))
     }
 
     /// Ends the claim of whoever is lost; another engine that lives keeps its own.

@@ -35,6 +35,9 @@ impl Services {
     ) -> Result<(Self, bool), ExecutionError> {
         let mut services = Self { running: vec![] };
         for service in &plan.services {
+            if stop.reason().is_some() {
+                return Ok((services, false));
+            }
             let started = match spec(engine, plan, service) {
                 Ok(spec) => {
                     service::start(spec, context(engine, plan, root, stop)).await.map_err(|failure| *failure.report)

@@ -26,7 +26,7 @@ use crate::ports::fault::{self, Bug, Point};
 /// How many cancellations of cases wait for their acknowledgement at once.
 const CANCELLATIONS_AT_ONCE: usize = 512;
 /// How many cases are read at once.
-const READS_AT_ONCE: usize = 64;
+pub(super) const READS_AT_ONCE: usize = 64;
 
 /// Runs a suite to its verdict; goes on with one whose worker was lost.
 ///

@@ -13,6 +13,7 @@ use crate::engine::error::ExecutionError;
 use crate::engine::execution::Execution;
 use crate::engine::recovery::{Found, OpenWork, Plight};
 use crate::engine::stop::Stop;
+use crate::event_store::StoreError;
 use crate::ports::fault::{self, Point};
 
 /// How many open executions are looked at at once.
@@ -79,20 +80,30 @@ struct Sweep {
     tell: Listener,
     /// What may be open, with whose business it is; none where that is to be looked up.
     open: BTreeMap<ExecutionId, Option<WorkerId>>,
-    /// What cannot be recovered here, and was told.
+    /// What cannot be recovered here, and was told: until something happens to it.
     left: BTreeSet<ExecutionId>,
+    /// What was tried and failed: it would the next time.
+    hopeless: BTreeSet<ExecutionId>,
     /// What is being recovered; each ends with what is to be left, if it cannot be helped.
     tasks: JoinSet<Option<ExecutionId>>,
 }
 
 impl Sweep {
     fn new(engine: Arc<Engine>, work: Arc<dyn OpenWork>, tell: Listener) -> Self {
-        Self { engine, work, tell, open: BTreeMap::new(), left: BTreeSet::new(), tasks: JoinSet::new() }
+        Self {
+            engine,
+            work,
+            tell,
+            open: BTreeMap::new(),
+            left: BTreeSet::new(),
+            hopeless: BTreeSet::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     async fn once(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
-            self.left.extend(ended.ok().flatten());
+            self.hopeless.extend(ended.ok().flatten());
         }
         fault::reached(Point::Sweep, self.engine.journal.worker).await;
         if let Err(error) = self.look().await {
@@ -101,27 +112,44 @@ impl Sweep {
     }
 
     async fn look(&mut self) -> Result<(), ExecutionError> {
-        self.open.extend(self.work.news().await?.into_iter().map(|root| (root, None)));
+        for root in self.work.news().await? {
+            self.left.remove(&root);
+            self.open.insert(root, None);
+        }
         let doubtful = self.doubtful().await?;
+        let mut failed = Ok(());
         for chunk in doubtful.chunks(LOOKS_AT_ONCE) {
             let looks = chunk.iter().map(|root| self.engine.look_at(*root));
-            for found in futures::future::join_all(looks).await {
-                let found = found?;
-                let id = found.execution.id();
-                match found.plight {
-                    Plight::Over => drop(self.open.remove(&id)),
-                    // Looked at with the next sweep.
-                    Plight::PartOf(suite) => {
-                        self.open.remove(&id);
-                        self.open.entry(suite).or_insert(None);
-                    }
-                    Plight::InHands(worker) => drop(self.open.insert(id, Some(worker))),
-                    Plight::Abandoned { .. } => {
-                        self.take(found).await?;
-                        // Its own business from now on: looked at again if it drops it, because the store was away, say.
-                        self.open.insert(id, Some(self.engine.worker()));
-                    }
+            for (root, found) in chunk.iter().zip(futures::future::join_all(looks).await) {
+                let dealt_with = match found {
+                    Ok(found) => self.deal_with(found).await,
+                    Err(error) => Err(error),
+                };
+                match dealt_with {
+                    Ok(()) => {}
+                    Err(error @ ExecutionError::Store(StoreError::Unavailable(_))) => failed = Err(error),
+                    // What cannot be read keeps nobody else from being recovered.
+                    Err(error) => self.leave(*root, error.to_string()),
                 }
+            }
+        }
+        failed
+    }
+
+    async fn deal_with(&mut self, found: Found) -> Result<(), ExecutionError> {
+        let id = found.execution.id();
+        match found.plight {
+            Plight::Over => drop(self.open.remove(&id)),
+            // Looked at with the next sweep.
+            Plight::PartOf(suite) => {
+                self.open.remove(&id);
+                self.open.entry(suite).or_insert(None);
+            }
+            Plight::InHands(worker) => drop(self.open.insert(id, Some(worker))),
+            Plight::Abandoned { .. } => {
+                self.take(found).await?;
+                // Its own business from now on: looked at again if it drops it, because the store was away, say.
+                self.open.insert(id, Some(self.engine.worker()));
             }
         }
         Ok(())
@@ -138,24 +166,18 @@ impl Sweep {
             }
         }
         let is_doubtful = |owner: &Option<WorkerId>| owner.is_none_or(|owner| lost.contains(&owner));
+        let is_given_up = |root: &ExecutionId| self.left.contains(root) || self.hopeless.contains(root);
         let doubtful = self
             .open
             .iter()
-            .filter(|(root, owner)| is_doubtful(owner) && !self.engine.has(**root) && !self.left.contains(root));
+            .filter(|(root, owner)| is_doubtful(owner) && !self.engine.has(**root) && !is_given_up(root));
         Ok(doubtful.map(|(root, _)| *root).collect())
     }
 
     async fn take(&mut self, found: Found) -> Result<(), ExecutionError> {
         let Plight::Abandoned { .. } = found.plight else { return Ok(()) };
         let id = found.execution.id();
-        let plan = match self.engine.plan_of(&found.execution).await {
-            Ok(plan) => plan,
-            Err(error @ ExecutionError::PlanMissing(_)) => {
-                self.leave(id, error.to_string());
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
+        let plan = self.engine.plan_of(&found.execution).await?;
         if let Some(obstacle) = self.engine.obstacle(&found.execution, &plan) {
             self.leave(id, obstacle.to_string());
             return Ok(());

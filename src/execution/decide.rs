@@ -227,7 +227,8 @@ fn decide_interrupt(state: &State, status: ExecutionStatus, reason: InterruptRea
     }
     let interruption = state.interruptions + 1;
     let limit = state.request.as_ref().map_or(0, |request| request.limits.max_interruptions);
-    let goes_on = interruption < limit;
+    // What is only to end is cancelled by whoever recovers it.
+    let goes_on = interruption < limit || state.cancellation.is_some();
     let mut events: Vec<Event> = state.open_step.iter().map(|open| interrupted_step(open, goes_on)).collect();
     events.extend(state.services.iter().map(|service| lost_service(service)));
     events.push(ExecutionInterrupted { reason, interruption, epoch: claim.epoch }.into());

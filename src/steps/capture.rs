@@ -145,6 +145,16 @@ fn within_bounds(value: Value) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Teaches a redactor captured secrets: each as a whole, and every text and number within it.
+pub fn teach<'a>(redactor: &Redactor, secrets: impl IntoIterator<Item = &'a Value>) {
+    let mut texts = vec![];
+    for secret in secrets {
+        texts.push(secret.as_str().map_or_else(|| secret.to_string(), str::to_owned));
+        leaves(secret, &mut texts);
+    }
+    redactor.learn_all(texts);
+}
+
 /// The texts and numbers within a value. The depth is that of a parsed JSON text: at most 128.
 fn leaves(value: &Value, texts: &mut Vec<String>) {
     match value {

@@ -209,3 +209,90 @@ fn what_outlived_engine_spawner_and_keeper_is_ended() {
     place.no_process_is_left();
     place.verify();
 }
+
+/// The engine lives, and ends in what order is left: but what it can no longer vouch for stays noted.
+#[test]
+fn what_outlived_the_spawner_of_a_living_engine_is_ended_by_the_next() {
+    let place = Place::new();
+    place.file("plan.yaml", "suite: s\ncases:\n  - { id: a, steps: [{ id: s, run: 'echo x >> ran; touch up; until [ -f go ]; do sleep 0.01; done' }] }\n");
+    let run = place.start(&["run", "plan.yaml"]);
+    place.await_file("up");
+    let ours = || place.processes().into_iter().filter(|(_, line)| line.contains("__spawner")).map(|(pid, _)| pid);
+    let all = ours().map(|pid| nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap()));
+    let all: Vec<_> = all.collect();
+    all.iter().for_each(|pid| nix::sys::signal::kill(*pid, Signal::SIGSTOP).unwrap());
+    all.iter().for_each(|pid| nix::sys::signal::kill(*pid, Signal::SIGKILL).unwrap());
+    let ended = run.wait();
+    assert_ne!(ended.code(), 0, "{}", ended.all());
+    assert!(place.events_of("WorkerStopped").is_empty(), "nobody knows whether everything has ended");
+    let shells = || place.processes().into_iter().filter(|(_, line)| line.contains("until [ -f go ]")).count();
+    assert_eq!(shells(), 1, "the command still runs");
+    let going = place.start(&["recover", "--json"]);
+    eventually("the step runs again", || (lines(&place, "ran").len() == 2).then_some(()));
+    eventually("the old one was ended", || (shells() == 1).then_some(()));
+    place.file("go", "");
+    going.wait().expect(0);
+    assert_eq!(place.status("s"), "PASSED");
+    place.no_process_is_left();
+    place.verify();
+}
+
+/// The secret is a part of what was captured, and another case prints it.
+const HIDDEN: &str = r#"
+suite: hidden
+cases:
+  - id: login
+    steps:
+      - { id: get, run: 't=inner-$(echo s3cret); echo $t > cookie; echo "{\"session\":{\"token\":\"$t\"}}"', capture: { session: { json: "$.session", secret: true } } }
+      - { id: wait, run: "[ -f go ] || touch up; until [ -f go ]; do sleep 0.01; done" }
+      - { id: show, run: [sh, -c, "echo $1; cat cookie", sh, "{{ session.token }}"] }
+  - id: other
+    steps:
+      - { id: wait, run: "until [ -f go ]; do sleep 0.01; done" }
+      - { id: show, run: "cat cookie >&2; cat cookie" }
+"#;
+
+#[test]
+fn what_was_captured_as_secret_before_the_crash_is_hidden_after_it_from_every_case() {
+    let place = Place::new();
+    killed(&place, HIDDEN);
+    place.file("go", "");
+    assert_eq!(recovered(&place, 0)[0]["status"], "PASSED");
+    assert_eq!(lines(&place, "cookie"), ["inner-s3cret"]);
+    for (name, bytes) in place.store.contents() {
+        assert!(!bytes.windows(12).any(|window| window == b"inner-s3cret"), "{name} holds the secret");
+    }
+    place.verify();
+}
+
+#[test]
+fn a_suite_that_is_cancelled_after_the_crash_starts_nothing() {
+    let place = Place::new();
+    killed(&place, PLAN);
+    place.run(&["executions", "cancel", &place.id_of("resumed")]).expect(0);
+    let told = recovered(&place, 0);
+    assert_eq!(told[0]["status"], "CANCELLED", "{told:?}");
+    assert_eq!(lines(&place, "services").len(), 1, "no service is started");
+    assert_eq!(place.status("resumed/after"), "CANCELLED");
+    place.no_process_is_left();
+    place.verify();
+}
+
+#[test]
+fn cases_of_a_suite_that_was_cancelled_before_anybody_had_it_are_ended() {
+    let place = Place::new();
+    place.file("plan.yaml", PLAN);
+    let mut command = place.command(&["run", "plan.yaml"]);
+    // Its own start, the suite, three cases; the next one makes the suite ready.
+    command.env("TESTLEDGER_FAULT", "BeforeAppend:6");
+    let _ = crate::support::spawn(command).wait();
+    assert_eq!(place.status("resumed"), "PENDING");
+    place.run(&["executions", "cancel", &place.id_of("resumed")]).expect(0);
+    assert_eq!(place.status("resumed"), "CANCELLED");
+    assert_eq!(place.status("resumed/long"), "PENDING");
+    place.run(&["recover", "--dry-run"]).expect(75);
+    assert_eq!(recovered(&place, 0)[0]["action"], "RECOVERED");
+    assert_eq!(place.status("resumed/long"), "CANCELLED");
+    assert_eq!(recovered(&place, 0), Vec::<Value>::new());
+    place.verify();
+}

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use testledger_schemas::event::WorkerStarted;
@@ -51,13 +52,27 @@ impl FileLeases {
     fn take_file(&self, worker: WorkerId) -> io::Result<OwnedFd> {
         fs::create_dir_all(&self.folder)?;
         self.remove_old();
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).append(true).read(true).mode(0o600).open(self.path(worker))?;
-        file.write_all(format!("boot {}\n", boot_id()).as_bytes())?;
-        file.try_lock()?;
-        let shared = OwnedFd::from(file.try_clone()?);
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, file);
-        Ok(shared)
+        let path = self.path(worker);
+        // Other users of the same log look at it, too.
+        let file = OpenOptions::new().create(true).append(true).read(true).mode(0o644).open(&path)?;
+        match locked(&file) {
+            Ok(shared) => {
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, file);
+                Ok(shared)
+            }
+            Err(error) => {
+                // A file without a lock would say that this engine is dead.
+                fs::remove_file(&path)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the file of an engine was made by this machine since it was booted: only then does a free lock prove anything
+    /// to who shares the folder with other machines.
+    #[must_use]
+    pub fn is_of_this_boot(&self, worker: WorkerId) -> bool {
+        fs::read_to_string(self.path(worker)).is_ok_and(|text| is_of_this_boot(&text))
     }
 
     /// Files of engines that ended long ago, and whose executions nobody has asked about since. In vain is no harm.
@@ -73,9 +88,20 @@ impl FileLeases {
     }
 }
 
-/// Whether nobody holds the lock of a file. To look is to have it for a moment.
+/// Locks a file, and then says of which boot it is; what holds the lock together with it.
+fn locked(mut file: &File) -> io::Result<OwnedFd> {
+    file.try_lock()?;
+    file.write_all(format!("boot {}\n", boot_id()).as_bytes())?;
+    Ok(OwnedFd::from(file.try_clone()?))
+}
+
+fn is_of_this_boot(text: &str) -> bool {
+    text.lines().next().and_then(|line| line.strip_prefix("boot ")) == Some(boot_id().as_str())
+}
+
+/// Whether nobody holds the lock of a file. To look is to share it for a moment: so two who look do not see each other.
 fn is_free(path: &Path) -> io::Result<bool> {
-    match File::open(path)?.try_lock() {
+    match File::open(path)?.try_lock_shared() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
@@ -88,11 +114,10 @@ fn unavailable(path: &Path, error: &io::Error) -> StoreError {
 
 /// The processes that keepers have noted in a file, if they are of this boot, alive, and still the same.
 fn left_over(text: &str) -> Vec<Pid> {
-    let mut lines = text.lines();
-    if lines.next().and_then(|line| line.strip_prefix("boot ")) != Some(boot_id().as_str()) {
+    if !is_of_this_boot(text) {
         return vec![];
     }
-    let noted = lines.filter_map(|line| {
+    let noted = text.lines().skip(1).filter_map(|line| {
         let (pid, ticks) = line.split_once(' ')?;
         Some((pid.parse::<u32>().ok()?, ticks.parse::<u64>().ok()?))
     });
@@ -145,7 +170,10 @@ impl Leases for FileLeases {
             for pid in alive {
                 // Each command leads a process group of its own. What has left it, only a keeper could have found.
                 let _ = kill(Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
-                let _ = kill(pid, Signal::SIGKILL);
+                if kill(pid, Signal::SIGKILL) == Err(Errno::EPERM) {
+                    let whose = format!("its process {pid} is alive, and another user's: recover it as that user");
+                    return Err(unavailable(&path, &io::Error::other(whose)));
+                }
             }
             tokio::time::sleep(KILL_PAUSE).await;
         }

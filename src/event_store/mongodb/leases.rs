@@ -90,14 +90,15 @@ impl Leases for MongoLeases {
     }
 
     async fn look(&self, worker: WorkerId) -> Result<Lease, StoreError> {
-        match self.here.look(worker).await? {
-            Lease::Over => Ok(Lease::Over),
+        // Where this machine tells nothing, the document does.
+        match self.here.look(worker).await.unwrap_or(Lease::Unknown) {
+            Lease::Over if self.here.is_of_this_boot(worker) => Ok(Lease::Over),
             // One that is stopped keeps its lock, and its document tells.
             Lease::Locked => match self.counted(worker).await? {
                 Lease::Unknown => Ok(Lease::Locked),
                 known => Ok(known),
             },
-            Lease::Unknown | Lease::Counted { .. } => self.counted(worker).await,
+            Lease::Over | Lease::Unknown | Lease::Counted { .. } => self.counted(worker).await,
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod variants;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -51,9 +52,16 @@ impl Redactor {
 
     /// One more secret (a captured one), for this redactor and all its clones.
     pub fn learn(&self, secret: &str) {
+        self.learn_all([secret.to_owned()]);
+    }
+
+    /// More secrets, for this redactor and all its clones.
+    pub fn learn_all(&self, secrets: impl IntoIterator<Item = String>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        if !inner.secrets.iter().any(|known| known == secret) {
-            *inner = Arc::new(Inner::new(inner.secrets.iter().cloned().chain([secret.to_owned()])));
+        let unknown: BTreeSet<String> =
+            secrets.into_iter().filter(|secret| !inner.secrets.iter().any(|known| known == secret)).collect();
+        if !unknown.is_empty() {
+            *inner = Arc::new(Inner::new(inner.secrets.iter().cloned().chain(unknown)));
         }
     }
 

@@ -125,3 +125,19 @@ fn the_file_that_settings_name_is_made_with_its_folders() {
     place.run(&["run", "--", "true"]).expect(0);
     assert!(place.path().join("else/where.db").exists() && place.store.is_untouched());
 }
+
+#[test]
+fn one_file_has_one_folder_of_leases_whatever_names_lead_to_it() {
+    let place = Place::new();
+    let on = |store: &'static str, args: &[&'static str]| [&["--store", store], args].concat();
+    place.run(&on("sqlite:real.db", &["run", "--", "true"])).expect(0);
+    std::os::unix::fs::symlink("real.db", place.path().join("link.db")).unwrap();
+    let run = place
+        .start(&on("sqlite:link.db", &["run", "--", "sh", "-c", "touch up; until [ -f go ]; do sleep 0.01; done"]));
+    place.await_file("up");
+    assert!(!place.path().join("link.db-workers").exists());
+    let told = place.run(&on("sqlite:real.db", &["recover", "--json"])).expect(0);
+    assert!(told.out().contains("IN_HANDS"), "{}", told.all());
+    place.file("go", "");
+    run.wait().expect(0);
+}
