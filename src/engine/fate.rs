@@ -41,8 +41,6 @@ struct Seen {
     counted: BTreeMap<WorkerId, (u64, Instant)>,
     /// Dead engines whose processes were given the time to end.
     awaited: BTreeSet<WorkerId>,
-    /// Engines whose left-over processes were ended.
-    ended: BTreeSet<WorkerId>,
 }
 
 impl Fates {
@@ -84,8 +82,8 @@ impl Fates {
             }
         };
         let Some(reason) = reason else { return Ok(None) };
-        let is_first = self.seen().ended.insert(worker);
-        if is_first && !self.only_looks {
+        // Whoever asks meanwhile waits for their end, too.
+        if !self.only_looks {
             let count = self.leases.end_left_over(worker).await?;
             if count > 0 {
                 tracing::warn!(%worker, count, "processes of a lost engine were still running, and were ended");
