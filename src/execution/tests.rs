@@ -204,6 +204,9 @@ fn too_many_interruptions_are_a_failure_of_the_infrastructure() {
     let twice = given().requested(case(1, 1)).running().lost().and(Command::Claim(BOB)).and(recover()).lost();
     let third = twice.and(Command::Claim(ADA)).and(recover());
     third.when(third.interrupt()).then(&["ExecutionInterrupted", "ExecutionFailed"]);
+    // What is only to end is cancelled, as it was asked for.
+    let wished = third.and(Command::RequestCancellation(CancelReason::User));
+    wished.when(wished.interrupt()).then(&["ExecutionInterrupted"]);
 }
 
 #[test]
