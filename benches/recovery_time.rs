@@ -33,6 +33,8 @@ const LIMIT: f64 = 10.0;
 const SEED: u64 = 20_261_127;
 /// So many executions are appended at once while the log is filled.
 const AT_ONCE: usize = 256;
+/// A matrix has no more cells.
+const MATRIX: usize = 1_000;
 /// Longer than anything here may take.
 const HANG: Duration = Duration::from_secs(300);
 
@@ -150,11 +152,12 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn plan(&self) {
-        let cells: Vec<String> = (0..self.in_flight).map(|cell| cell.to_string()).collect();
-        let plan = format!(
-            "suite: flight\ncases:\n  - {{ id: one, matrix: {{ n: [{}] }}, steps: [{{ id: s, run: [sleep, \"3607\"], timeout: 2h }}] }}\n",
-            cells.join(", ")
-        );
+        let mut plan = "suite: flight\ncases:\n".to_owned();
+        let all: Vec<usize> = (0..self.in_flight).collect();
+        for (number, cells) in all.chunks(MATRIX).enumerate() {
+            let steps = "steps: [{ id: s, run: [sleep, \"3607\"], timeout: 2h }]";
+            plan += &format!("  - {{ id: part{number}, matrix: {{ n: {cells:?} }}, {steps} }}\n");
+        }
         std::fs::write(self.folder.join("plan.yaml"), plan).unwrap();
     }
 
