@@ -1,7 +1,8 @@
 //! Show: 1,000 executions are in flight on MongoDB when their engine is killed, in a log of 1,000,000 events. How long a
 //! `recover` of the same machine takes from its start to the last acknowledged recovery.
 //!
-//! `EVENTS` and `IN_FLIGHT` name other numbers; the limit is meant for these. `LEASE=SECONDS` measures what another machine
+//! `EVENTS` and `IN_FLIGHT` name other numbers; the limit is meant for these. `REQUESTS=1` has HTTP requests that nobody answers
+//! in flight instead of commands: they take one descriptor each, not four. `LEASE=SECONDS` measures what another machine
 //! would need: the lock of the dead engine is taken away, so that its lease has to run out.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench")]
 
@@ -13,6 +14,7 @@ mod show;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -22,6 +24,8 @@ use testledger::event_store::mongodb::{MongoAddress, MongoLog, MongoStore};
 use testledger::views::projections::{Name, Projections};
 use testledger_schemas::commit::Commit;
 use testledger_schemas::{Event, Hash};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 
 /// So many events stand in the log.
 const EVENTS: u64 = 1_000_000;
@@ -33,6 +37,8 @@ const LIMIT: f64 = 10.0;
 const SEED: u64 = 20_261_127;
 /// So many executions are appended at once while the log is filled.
 const AT_ONCE: usize = 256;
+/// No more run at once, whatever the setting.
+const MAX_CONCURRENT: usize = 10_000;
 /// A matrix has no more cells.
 const MATRIX: usize = 1_000;
 /// Longer than anything here may take.
@@ -46,13 +52,14 @@ fn main() -> ExitCode {
     let events = number("EVENTS").unwrap_or(EVENTS);
     let in_flight = number("IN_FLIGHT").map_or(IN_FLIGHT, |number| usize::try_from(number).unwrap());
     let lease = number("LEASE");
+    let by_requests = number("REQUESTS").is_some();
     let mut show = show::Show::new(Some(SEED));
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(measure(&mut show, events, in_flight, lease));
+    runtime.block_on(measure(&mut show, events, in_flight, lease, by_requests));
     show.end()
 }
 
-async fn measure(show: &mut show::Show, events: u64, in_flight: usize, lease: Option<u64>) {
+async fn measure(show: &mut show::Show, events: u64, in_flight: usize, lease: Option<u64>, by_requests: bool) {
     let fresh = test_servers::fresh_database().await.unwrap();
     let store = MongoStore::connect(MongoAddress::parse(fresh.uri()).await.unwrap()).await.unwrap();
     let database = store.database();
@@ -61,7 +68,8 @@ async fn measure(show: &mut show::Show, events: u64, in_flight: usize, lease: Op
     let projections = Projections::mongodb(log.clone(), &database).await.unwrap();
     projections.catch_up(&[Name::Executions]).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { folder: folder.path(), store: fresh.uri().to_owned(), in_flight, lease };
+    let silent = if by_requests { Some(Silent::start().await) } else { None };
+    let place = Place { folder: folder.path(), store: fresh.uri().to_owned(), in_flight, lease, silent };
     let before = log.last_page().await.unwrap().number;
     place.plan();
     let mut engine = place.start(&["run", "plan.yaml"]);
@@ -82,10 +90,11 @@ async fn measure(show: &mut show::Show, events: u64, in_flight: usize, lease: Op
     let began_at = began_at.duration_since(std::time::UNIX_EPOCH).unwrap();
     let took = (last as f64 - began_at.as_millis() as f64) / 1000.0;
     let name = |what: &str| match lease {
+        None if by_requests => format!("recovery_time_{in_flight}_requests_{what}"),
         None => format!("recovery_time_{in_flight}_{what}"),
         Some(lease) => format!("recovery_time_{in_flight}_lease_{lease}s_{what}"),
     };
-    let is_measured = in_flight == IN_FLIGHT && lease.is_none();
+    let is_measured = in_flight == IN_FLIGHT && lease.is_none() && !by_requests;
     let limit = if is_measured { format!("<={LIMIT}") } else { "reported".to_owned() };
     show.figure(&name("last_recovery_s"), format!("{took:.2}"), limit, !is_measured || took <= LIMIT);
     show.figure(&name("all_run_again_s"), format!("{:.2}", running_again.as_secs_f64()), "reported", true);
@@ -148,6 +157,35 @@ struct Place<'a> {
     store: String,
     in_flight: usize,
     lease: Option<u64>,
+    silent: Option<Silent>,
+}
+
+/// A server that takes requests and never answers.
+struct Silent {
+    port: u16,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Silent {
+    async fn start() -> Self {
+        let listener = TcpSocket::new_v4().unwrap();
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener.listen(4096).unwrap();
+        let (port, waiting) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let count = Arc::clone(&count);
+                tokio::spawn(async move {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let mut bytes = [0; 1024];
+                    while connection.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        Self { port, waiting }
+    }
 }
 
 impl Place<'_> {
@@ -155,7 +193,11 @@ impl Place<'_> {
         let mut plan = "suite: flight\ncases:\n".to_owned();
         let all: Vec<usize> = (0..self.in_flight).collect();
         for (number, cells) in all.chunks(MATRIX).enumerate() {
-            let steps = "steps: [{ id: s, run: [sleep, \"3607\"], timeout: 2h }]";
+            let action = match &self.silent {
+                Some(silent) => format!("http: {{ method: GET, url: \"http://127.0.0.1:{}/\" }}", silent.port),
+                None => "run: [sleep, \"3607\"]".to_owned(),
+            };
+            let steps = format!("steps: [{{ id: s, {action}, timeout: 2h }}]");
             plan += &format!("  - {{ id: part{number}, matrix: {{ n: {cells:?} }}, {steps} }}\n");
         }
         std::fs::write(self.folder.join("plan.yaml"), plan).unwrap();
@@ -165,7 +207,7 @@ impl Place<'_> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_testledger"));
         command.args(args).current_dir(self.folder).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.folder);
-        let number = (self.in_flight + 100).to_string();
+        let number = (self.in_flight + 100).min(MAX_CONCURRENT).to_string();
         command.env("TESTLEDGER_STORE", &self.store).env("TESTLEDGER_MAX_CONCURRENT", &number);
         command.env("TESTLEDGER_JOBS", &number);
         if let Some(lease) = self.lease {
@@ -176,8 +218,11 @@ impl Place<'_> {
         command.spawn().unwrap()
     }
 
-    /// How many of the commands run.
+    /// How many of the commands run, or of the requests are waiting.
     fn running(&self) -> usize {
+        if let Some(silent) = &self.silent {
+            return silent.waiting.load(Ordering::SeqCst);
+        }
         let numbers =
             std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let is_ours =
