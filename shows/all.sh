@@ -19,7 +19,7 @@ shows=(
     long-stream torture-sqlite tamper-sqlite fuzz-inputs
     append-mongodb ordering-mongodb torture-mongodb history-mongodb tamper-mongodb
     projecting-killed projections-million projections-visible projections-blows flaky-windows
-    resources recovery-time recovery-nodes simulation recovery-killed
+    resources recovery-time recovery-time-10000 recovery-time-lease recovery-nodes simulation recovery-killed
 )
 command_of() {
     case $1 in
@@ -27,6 +27,8 @@ command_of() {
         thousand-cases-mongodb | published-suites-mongodb) echo "env STORE=mongodb shows/${1%-mongodb}.sh" ;;
         resources | simulation) echo "shows/$1.sh" ;;
         recovery-killed | recovery-nodes) echo "cargo bench --quiet --features faults --bench ${1//-/_}" ;;
+        recovery-time-10000) echo "env REQUESTS=1 IN_FLIGHT=10000 cargo bench --quiet --bench recovery_time" ;;
+        recovery-time-lease) echo "env LEASE=60 EVENTS=100000 cargo bench --quiet --bench recovery_time" ;;
         run-examples) echo "env WITH_TESTS=1 shows/run-examples.sh" ;;
         *) echo "cargo bench --quiet --bench ${1//-/_}" ;;
     esac
