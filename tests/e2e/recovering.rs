@@ -1,6 +1,7 @@
 //! Engines are killed, and what they had begun is brought to its end: by `recover`, and by the next run.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::{Place, eventually, fits};
@@ -20,10 +21,23 @@ cases:
   - { id: after, needs: [long, short], steps: [{ id: s, run: "echo after >> ran" }] }
 "#;
 
+/// Kills the engine of a plan while a step of it waits.
 fn killed(place: &Place, plan: &str) {
+    killed_once(place, plan, || ());
+}
+
+/// Kills the engine of [`PLAN`] once its short case is over in the log: else that might have been interrupted, too.
+fn killed_midway(place: &Place) {
+    killed_once(place, PLAN, || {
+        eventually("the short case has passed", || (place.status("resumed/short") == "PASSED").then_some(()));
+    });
+}
+
+fn killed_once(place: &Place, plan: &str, ready: impl FnOnce()) {
     place.file("plan.yaml", plan);
     let run = place.start(&["run", "plan.yaml", "--jobs", "2"]);
     place.await_file("up");
+    ready();
     run.signal(Signal::SIGKILL);
     run.wait();
     place.no_process_is_left();
@@ -42,7 +56,7 @@ fn recovered(place: &Place, code: i32) -> Vec<Value> {
 #[test]
 fn a_killed_suite_goes_on_where_it_was_with_what_it_had_captured() {
     let place = Place::new();
-    killed(&place, PLAN);
+    killed_midway(&place);
     let found = place.run(&["recover", "--dry-run"]).expect(75);
     assert!(found.out().contains("resumed was RUNNING; its engine is gone; would be recovered"), "{}", found.all());
     let before = place.events(&[]).len();
@@ -84,7 +98,7 @@ fn who_asks_at_once_after_a_death_finds_the_engine_gone() {
 #[test]
 fn the_next_run_recovers_too_and_says_so() {
     let place = Place::new();
-    killed(&place, PLAN);
+    killed_midway(&place);
     place.file("go", "");
     let ended = place.run(&["run", "--", "true"]).expect(0);
     assert!(ended.err().contains("recovering") && ended.err().contains("recovered"), "{}", ended.all());
@@ -179,6 +193,20 @@ fn what_a_living_engine_has_is_left_to_it() {
     place.verify();
 }
 
+/// The spawner and every keeper.
+fn spawners_of(place: &Place) -> Vec<Pid> {
+    let ours = place.processes().into_iter().filter(|(_, line)| line.contains("__spawner"));
+    ours.map(|(pid, _)| Pid::from_raw(i32::try_from(pid).unwrap())).collect()
+}
+
+/// The same, stopped: else the one would see the other's end.
+fn stopped_spawners(place: &Place) -> Vec<Pid> {
+    let all = spawners_of(place);
+    assert!(all.len() >= 2, "the spawner and its keeper: {all:?}");
+    all.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
+    all
+}
+
 /// Kills the spawner and every keeper first, so that nobody is left who would end the command.
 #[test]
 fn what_outlived_engine_spawner_and_keeper_is_ended() {
@@ -186,17 +214,12 @@ fn what_outlived_engine_spawner_and_keeper_is_ended() {
     place.file("plan.yaml", "suite: s\ncases:\n  - { id: a, steps: [{ id: s, run: 'echo x >> ran; touch up; until [ -f go ]; do sleep 0.01; done' }] }\n");
     let run = place.start(&["run", "plan.yaml"]);
     place.await_file("up");
-    let ours = || place.processes().into_iter().filter(|(_, line)| line.contains("__spawner")).map(|(pid, _)| pid);
-    let spawners: Vec<u32> = ours().collect();
-    assert!(spawners.len() >= 2, "the spawner and its keeper: {spawners:?}");
-    let all = spawners.iter().map(|pid| nix::unistd::Pid::from_raw(i32::try_from(*pid).unwrap()));
-    // Stopped first: else the one would see the other's end.
-    all.clone().for_each(|pid| nix::sys::signal::kill(pid, Signal::SIGSTOP).unwrap());
+    let spawners = stopped_spawners(&place);
     run.signal(Signal::SIGSTOP);
-    all.for_each(|pid| nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap());
+    spawners.iter().for_each(|pid| kill(*pid, Signal::SIGKILL).unwrap());
     run.signal(Signal::SIGKILL);
     run.wait();
-    eventually("the command is alone", || (ours().count() == 0).then_some(()));
+    eventually("the command is alone", || spawners_of(&place).is_empty().then_some(()));
     assert!(!place.processes().is_empty(), "the command still runs");
     let going = place.start(&["recover", "--json"]);
     eventually("the step runs again", || (lines(&place, "ran").len() == 2).then_some(()));
@@ -217,11 +240,7 @@ fn what_outlived_the_spawner_of_a_living_engine_is_ended_by_the_next() {
     place.file("plan.yaml", "suite: s\ncases:\n  - { id: a, steps: [{ id: s, run: 'echo x >> ran; touch up; until [ -f go ]; do sleep 0.01; done' }] }\n");
     let run = place.start(&["run", "plan.yaml"]);
     place.await_file("up");
-    let ours = || place.processes().into_iter().filter(|(_, line)| line.contains("__spawner")).map(|(pid, _)| pid);
-    let all = ours().map(|pid| nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap()));
-    let all: Vec<_> = all.collect();
-    all.iter().for_each(|pid| nix::sys::signal::kill(*pid, Signal::SIGSTOP).unwrap());
-    all.iter().for_each(|pid| nix::sys::signal::kill(*pid, Signal::SIGKILL).unwrap());
+    stopped_spawners(&place).iter().for_each(|pid| kill(*pid, Signal::SIGKILL).unwrap());
     let ended = run.wait();
     assert_ne!(ended.code(), 0, "{}", ended.all());
     assert!(place.events_of("WorkerStopped").is_empty(), "nobody knows whether everything has ended");
@@ -268,7 +287,7 @@ fn what_was_captured_as_secret_before_the_crash_is_hidden_after_it_from_every_ca
 #[test]
 fn a_suite_that_is_cancelled_after_the_crash_starts_nothing() {
     let place = Place::new();
-    killed(&place, PLAN);
+    killed_midway(&place);
     place.run(&["executions", "cancel", &place.id_of("resumed")]).expect(0);
     let told = recovered(&place, 0);
     assert_eq!(told[0]["status"], "CANCELLED", "{told:?}");
